@@ -1,0 +1,40 @@
+"""What every configuration object of puriflow is: frozen, strict about unknown keys, hashed as validated."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Config(BaseModel):
+    """A frozen record that refuses unknown keys; equal content means equal hash and equal key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+
+class StageConfig(Config):
+    """The knobs of one stage: `method`, shared knobs, and one flat sub-model per method, named like the method."""
+
+    def chosen_method(self) -> str:
+        """Name the method that runs ('' for a stage that has only one)."""
+        return str(getattr(self, "method", ""))
+
+    def identity(self) -> dict[str, Any]:
+        """Return the part of the configuration that decides the output.
+
+        The options of unchosen methods do not count, nor do fields marked `json_schema_extra={"key": False}`.
+        """
+        method = self.chosen_method()
+        result: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            extra = field.json_schema_extra
+            if isinstance(extra, dict) and extra.get("key") is False:
+                continue
+            if isinstance(value, MethodOptions) and name != method:
+                continue
+            result[name] = value.model_dump(mode="json") if isinstance(value, Config) else value
+        return result
+
+
+class MethodOptions(Config):
+    """The options of one method: counted in the key only where that method is chosen."""

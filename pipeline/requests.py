@@ -1,0 +1,55 @@
+"""A stage request: everything a stage program is told, in one JSON file."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from pipeline.artifacts import Ref
+from pipeline.config import Config
+from pipeline.errors import ConfigError
+
+
+class Resources(Config):
+    """What the machine may spend; never part of a key."""
+
+    device: str = Field("auto", title="Device", description="auto, cpu, cuda or cuda:N")
+    workers: int = Field(0, ge=0, le=1024, title="Workers", description="Processes and threads; 0 means all cores")
+    checkpoint_seconds: float = Field(
+        300.0, gt=0, title="Checkpoint interval", description="Seconds between checkpoints"
+    )
+
+
+class StageRequest(Config):
+    """The stage, its frozen configuration, its inputs, the store, and where to work."""
+
+    stage: str
+    kind: str
+    key: str
+    config: dict[str, Any]
+    inputs: dict[str, Ref] = Field(default_factory=dict)
+    hints: dict[str, Ref] = Field(default_factory=dict)  # earlier artifacts to copy from; never change the result
+    store: str
+    work: str
+    resources: Resources = Resources()
+
+    @property
+    def work_folder(self) -> Path:
+        """Return the attempt's own folder."""
+        return Path(self.work)
+
+    def save(self, path: Path) -> Path:
+        """Write the request where a stage program can read it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.model_dump_json(indent=1), encoding="utf-8")
+        return path
+
+
+def load_request(path: Path) -> StageRequest:
+    """Read and check a request file."""
+    try:
+        return StageRequest.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"request {path} cannot be read: {error.strerror}.", "Name a request file.") from error
+    except ValidationError as error:
+        raise ConfigError(f"request {path} does not fit: {error}", "Let `puriflow clean` write it.") from error

@@ -1,0 +1,58 @@
+"""Being asked to stop: SIGTERM, Ctrl-C, or a parent that died; the stage finishes its step and checkpoints."""
+
+import os
+import signal
+import threading
+import time
+from types import FrameType
+
+from pipeline.errors import EndedWithoutCheckpointError, InterruptedRunError
+
+PARENT_ENV = "PURIFLOW_PARENT"
+GRACE_SECONDS = 50.0
+
+
+class StopFlag:
+    """Remember that somebody asked for the end, and by which signal."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self.immediate = True  # nothing is worth a checkpoint yet
+
+    @property
+    def requested(self) -> bool:
+        """Tell whether the stage should end after this step."""
+        return self.signal != 0
+
+    def request(self, number: int) -> None:
+        """Ask for the end."""
+        self.signal = self.signal or number
+
+    def check(self) -> None:
+        """Raise where the end was asked for and no checkpoint is worth writing."""
+        if self.requested:
+            raise EndedWithoutCheckpointError(f"stopped by {signal.Signals(self.signal).name} before a checkpoint.")
+
+    def interrupted(self) -> InterruptedRunError:
+        """Make the error that says: stopped, a checkpoint is written, run again to go on."""
+        return InterruptedRunError("stopped; a checkpoint is written.", "Run the same command again to go on.")
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self.request(number)
+        if self.immediate:
+            self.check()
+
+    def install(self) -> None:
+        """Listen to signals, and to the death of the parent that `PURIFLOW_PARENT` names."""
+        signal.signal(signal.SIGTERM, self._handle)
+        signal.signal(signal.SIGINT, self._handle)
+        parent = int(os.environ.get(PARENT_ENV, "0"))
+        if parent:
+            threading.Thread(target=self._watch, args=(parent,), daemon=True).start()
+
+    def _watch(self, parent: int) -> None:
+        while os.getppid() == parent:
+            time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_SECONDS)
+        os._exit(128 + signal.SIGTERM)
