@@ -1,0 +1,75 @@
+"""Every knob of the stage retrain."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.config import MethodOptions, StageConfig
+
+STAGE = "retrain"
+KIND = "models"
+VERSIONS: dict[str, int] = {"cross_entropy": 1}
+
+
+class CrossEntropyOptions(MethodOptions):
+    """Plain supervised learning, with hard or soft targets."""
+
+    soft: bool = Field(
+        False, title="Soft targets",
+        description="Learn the purifier's calibrated beliefs instead of its single best label; trusted rows stay hard, "
+        "and so do all rows where the gate is closed",
+    )  # fmt: skip
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, title="Label smoothing", description="Share of every target that is spread over all classes"
+    )
+    mixup: float = Field(
+        0.0, ge=0, le=10, title="Mixup", description="Parameter of the Beta distribution that mixes two rows; 0 = off"
+    )
+
+
+class RetrainConfig(StageConfig):
+    """Train the model that the user deploys, on purified or on given labels."""
+
+    enabled: bool = Field(
+        True, title="Train a model", description="Off: stop at the label table", json_schema_extra={"key": False}
+    )
+    method: Literal["cross_entropy"] = Field(
+        "cross_entropy", title="Method", description="How to learn from the labels"
+    )
+    labels: Literal["purified", "given", "both"] = Field(
+        "purified", title="Labels",
+        description="Labels to learn from; both = one model on each, to compare: the one on purified labels is kept, "
+        "the other's figures stand beside it. The given labels are taken as they came, rows without one left out",
+    )  # fmt: skip
+    start_from: Literal["encoder", "scratch"] = Field(
+        "encoder", title="Start from",
+        description="Weights that an image network starts with: the encoder's, or random ones of the same architecture",
+    )  # fmt: skip
+    freeze: bool = Field(False, title="Freeze", description="Train the head only and leave the image network as it is")
+    hidden: int = Field(
+        0, ge=0, le=16384, title="Hidden width", description="Hidden units of the head on features; 0 = linear"
+    )
+    epochs: int = Field(30, ge=1, le=10_000, title="Epochs", description="Passes over the training rows")
+    batch_size: int = Field(128, ge=1, le=65_536, title="Batch size", description="Rows per step")
+    learning_rate: float = Field(
+        0.002, gt=0, le=100, title="Learning rate", description="Highest rate of AdamW; falls along a cosine to 0"
+    )
+    weight_decay: float = Field(0.01, ge=0, le=10, title="Weight decay", description="Decoupled, as in AdamW")
+    shift: float = Field(
+        0.1, ge=0, le=0.5, title="Shift", description="Share of its size by which a picture is moved at random; 0 = off"
+    )
+    flip: bool = Field(
+        False, title="Mirror", description="Mirror pictures at random; leave off where left and right differ (digits)"
+    )
+    review_rows: Literal["drop", "downweight", "keep"] = Field(
+        "downweight", title="Rows to review",
+        description="What to do with purified rows that wait for a review: leave them out, count each by its "
+        "confidence, or take them as they are",
+    )  # fmt: skip
+    weigh_by_confidence: bool = Field(
+        False, title="Weigh by confidence", description="Count every purified row by its calibrated confidence"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, title="Seed", description="Decides start weights, order and augmentation")
+    cross_entropy: CrossEntropyOptions = Field(
+        default_factory=CrossEntropyOptions, title="cross_entropy", description="Options of cross_entropy"
+    )
