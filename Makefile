@@ -1,0 +1,69 @@
+# puriflow: `make demo` shows it work, `make test` proves it; both set everything up themselves.
+#   PYTHON=python3.12   which Python makes the virtual environment (3.11, 3.12 or 3.13)
+#   MARKS=… ARGS=…      which tests, and any further arguments of pytest
+
+PYTHON ?= python3
+MARKS ?= not slow and not gpu and not docker and not browser
+ARGS ?=
+WORKERS ?= 2
+BIN := .venv/bin
+READY := .venv/.ready
+
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV CONDA_PREFIX
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONNOUSERSITE := 1
+
+.DEFAULT_GOAL := all
+.PHONY: all help setup demo test check format versions bench clean
+
+all: check test  ## check, then test (what plain `make` does)
+
+help:  ## list these targets
+	@sed -nE 's/^([a-z]+):.*  ## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(READY)  ## make .venv and install everything, pinned by constraints.txt
+
+demo: $(READY)  ## clean a small data set from end to end and show what it brought (2 minutes)
+	@$(BIN)/puriflow demo
+
+test: $(READY)  ## run the tests (the default ones take at most 3 minutes on two cores)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "$(MARKS)" $(ARGS)
+
+check: $(READY)  ## lint, format check, types, and who may import whom
+	@$(BIN)/ruff check -q .
+	@$(BIN)/ruff format -q --check .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-cache | tail -n 3
+
+format: $(READY)  ## put the code into its one form
+	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format -q .
+
+versions: $(READY)  ## record that you decided whether changed methods change their output
+	@$(BIN)/python tests/architecture/test_versions.py
+
+bench: $(READY)  ## rebuild the published tables (long)
+	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:  ## remove the virtual environment, the caches and what the demo wrote
+	@rm -rf .venv build dist puriflow-demo ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+define PYTHON_CHECK
+import sys
+if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+    sys.exit(f"puriflow needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is {sys.version.split()[0]}. Name another one: make PYTHON=python3.12")
+try:
+    import ensurepip, venv
+except ImportError:
+    sys.exit("$(PYTHON) cannot make virtual environments. On Debian: apt-get install python3-venv")
+endef
+export PYTHON_CHECK
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON). Install Python 3.11 to 3.13 (on Debian: apt-get install python3-venv), or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c "$$PYTHON_CHECK"
+	@echo "Setting up .venv: several minutes and about 8 GB the first time ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q -c constraints.txt uv
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -b constraints.txt -e '.[s3,dev]'
+	@touch $@
