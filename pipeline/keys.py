@@ -29,3 +29,12 @@ def file_sha256(path: Path) -> str:
     """Hash a file without reading it into memory."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json_file(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object from a file; None where there is none or it is not whole."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,38 @@
+"""The stages that a recipe can name: their configuration, the kind they make, their method versions."""
+
+from dataclasses import dataclass
+
+from pipeline.config import StageConfig
+from stages.embed import config as embed
+from stages.ingest import config as ingest
+from stages.purify import config as purify
+from stages.report import config as report
+from stages.represent import config as represent
+from stages.retrain import config as retrain
+
+
+@dataclass(frozen=True)
+class StageProgram:
+    """What a flow knows of a stage without importing its code."""
+
+    name: str
+    kind: str
+    versions: dict[str, int]
+    config_type: type[StageConfig]
+
+    def version(self, config: StageConfig) -> int:
+        """Return the version of the method that the configuration chooses."""
+        return self.versions[config.chosen_method()]
+
+
+STAGES: dict[str, StageProgram] = {
+    program.name: program
+    for program in (
+        StageProgram(ingest.STAGE, ingest.KIND, ingest.VERSIONS, ingest.DatasetConfig),
+        StageProgram(represent.STAGE, represent.KIND, represent.VERSIONS, represent.RepresentConfig),
+        StageProgram(embed.STAGE, embed.KIND, embed.VERSIONS, embed.EmbedConfig),
+        StageProgram(purify.STAGE, purify.KIND, purify.VERSIONS, purify.PurifyConfig),
+        StageProgram(retrain.STAGE, retrain.KIND, retrain.VERSIONS, retrain.RetrainConfig),
+        StageProgram(report.STAGE, report.KIND, report.VERSIONS, report.ReportConfig),
+    )
+}

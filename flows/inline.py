@@ -1,0 +1,134 @@
+"""Inline mode: the recipe on this machine, stages as child processes, no server and no call to Prefect."""
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from flows.catalogue import STAGES
+from flows.child import Children
+from flows.document import CleanRequest
+from flows.lookup import Lookup
+from flows.outcome import CleanResult, describe
+from flows.recipe import StageOutcome, clean, stages_of
+from pipeline.artifacts import Artifact, Ref
+from pipeline.config import StageConfig
+from pipeline.errors import InterruptedRunError, PuriflowError, StageFailedError
+from pipeline.progress import ProgressLine
+from pipeline.requests import Resources, StageRequest
+from pipeline.store import FileStore, Store
+from pipeline.store.published import publish_labels
+from pipeline.store.runs import RunArtifact, RunRecord, begin_run, newest_run, save_run
+
+
+class Observer(Protocol):
+    """Whoever watches a run: the terminal, a test, a flow."""
+
+    def started(self, stage: str, total_stages: int) -> None:
+        """Hear that a stage is looked up or begins."""
+
+    def progress(self, stage: str, line: ProgressLine) -> None:
+        """Hear how far a stage is."""
+
+    def finished(self, outcome: StageOutcome) -> None:
+        """Hear that the artifact of a stage is there."""
+
+    def note(self, text: str) -> None:
+        """Hear something that a person should know."""
+
+
+@dataclass
+class InlineStages:
+    """Run stages for a recipe: look the artifact up, else make it in a child process."""
+
+    store: Store
+    lookup: Lookup
+    work: Path
+    children: Children
+    observer: Observer
+    resources: Resources
+    record: RunRecord
+    total: int
+    rehash: bool = False
+
+    def __call__(self, stage: str, config: StageConfig, inputs: Mapping[str, Ref]) -> StageOutcome:
+        """Bring the artifact of one stage."""
+        self.observer.started(stage, self.total)
+        started = time.monotonic()
+        key, found = self.lookup.find(stage, config, inputs)
+        cached = found is not None and not (self.rehash and stage == "ingest")
+        artifact = found if found is not None and cached else self.make(stage, key, config, inputs)
+        outcome = StageOutcome(stage, artifact, cached, time.monotonic() - started)
+        self.record = self.record.with_artifact(
+            stage, RunArtifact(ref=artifact.ref, cached=cached, seconds=round(outcome.seconds, 3))
+        )
+        save_run(self.store, self.record)
+        self.observer.finished(outcome)
+        return outcome
+
+    def make(self, stage: str, key: str, config: StageConfig, inputs: Mapping[str, Ref]) -> Artifact:
+        """Compute one artifact in a child process."""
+        kind = STAGES[stage].kind
+        work = self.work / stage
+        work.mkdir(parents=True, exist_ok=True)
+        request = StageRequest(
+            stage=stage, kind=kind, key=key, config=config.model_dump(mode="json"), inputs=dict(inputs),
+            hints=self.lookup.hints(stage), store=self.store.url, work=str(work), resources=self.resources,
+        )  # fmt: skip
+        self.children.run(request, lambda line: self.observer.progress(stage, line))
+        artifact = self.store.find(kind, key)
+        if artifact is None:
+            raise StageFailedError(f"{stage} ended well but published nothing.", "Please report this.")
+        return artifact
+
+
+def run_clean(
+    request: CleanRequest, store: Store, observer: Observer, resources: Resources, rehash: bool = False
+) -> CleanResult:
+    """Clean a dataset on this machine."""
+    started = time.monotonic()
+    name = request.dataset.name
+    lookup = lookup_for(store, name)
+    record = begin_run(store, name, request.title, request.model_dump(mode="json"))
+    children = Children()
+    with work_folder(store) as work, children.listening():
+        stages = InlineStages(
+            store, lookup, work, children, observer, resources, record, len(stages_of(request)), rehash
+        )
+        try:
+            result = describe(record.id, clean(request, stages), time.monotonic() - started)
+            if request.publish.enabled:
+                labels = stages.record.artifacts["purify"].ref
+                version = publish_labels(store, name, labels, force=request.publish.force, run=record.id)
+                result = with_version(result, version.model_dump(mode="json"))
+        except PuriflowError as error:
+            state = "interrupted" if isinstance(error, InterruptedRunError) else "failed"
+            save_run(store, stages.record.ended(state, error.to_dict()))
+            raise
+        save_run(store, stages.record.ended("completed"))
+    return result
+
+
+def with_version(result: CleanResult, version: dict[str, object]) -> CleanResult:
+    """Add the published version to a result."""
+    return CleanResult(**{**result.__dict__, "published": version})
+
+
+def lookup_for(store: Store, dataset: str) -> Lookup:
+    """Know the artifacts of the dataset's last completed run."""
+    last = newest_run(store, dataset, "completed")
+    return Lookup(store, {stage: made.ref for stage, made in last.artifacts.items()} if last else {})
+
+
+@contextmanager
+def work_folder(store: Store) -> Iterator[Path]:
+    """Give a folder for requests, progress and logs; one beside a local store, so that big caches fit."""
+    if isinstance(store, FileStore):
+        with store.private_folder(".work", "run") as folder:
+            yield folder
+    else:
+        with tempfile.TemporaryDirectory(prefix="puriflow-") as name:
+            yield Path(name)

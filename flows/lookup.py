@@ -1,0 +1,71 @@
+"""Store look-ups before any work: is the artifact there, which earlier encoder serves, what may be copied from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pyarrow.parquet as pq
+
+from flows.catalogue import STAGES
+from pipeline.artifacts import Artifact, Ref
+from pipeline.config import StageConfig
+from pipeline.datasets.growth import covered
+from pipeline.datasets.sources import fingerprint
+from pipeline.errors import MissingArtifactError
+from pipeline.keys import artifact_key
+from pipeline.store import Store
+from stages.ingest.config import DatasetConfig
+from stages.represent.config import RepresentConfig
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Answer for each stage: the artifact that is there, or the key under which it would be made."""
+
+    store: Store
+    earlier: Mapping[str, Ref] = field(default_factory=dict)  # stage → artifact of the dataset's last completed run
+
+    def key_of(self, stage: str, config: StageConfig, inputs: Mapping[str, Ref]) -> str:
+        """Compute the key of a stage's artifact."""
+        program = STAGES[stage]
+        keys = {name: ref.key for name, ref in inputs.items()}
+        if isinstance(config, DatasetConfig):
+            keys["source"] = fingerprint(config, self.store)
+        return artifact_key(stage, program.version(config), config.identity(), keys)
+
+    def find(self, stage: str, config: StageConfig, inputs: Mapping[str, Ref]) -> tuple[str, Artifact | None]:
+        """Look up what a stage would make; an encoder may also be an earlier one that still serves."""
+        if isinstance(config, RepresentConfig) and config.encoder not in ("", "new"):
+            found = self.named_encoder(config.encoder)
+            return found.key, found
+        key = self.key_of(stage, config, inputs)
+        found = self.store.find(STAGES[stage].kind, key)
+        if found is None and isinstance(config, RepresentConfig) and config.encoder == "":
+            return key, self.serving_encoder(config, inputs["images"])
+        return key, found
+
+    def named_encoder(self, name: str) -> Artifact:
+        """Bring the encoder that the configuration names, or the last one of this dataset."""
+        if name != "latest":
+            return self.store.get(Ref(kind=STAGES["represent"].kind, key=name))
+        if "represent" not in self.earlier:
+            raise MissingArtifactError(
+                "represent.encoder is 'latest', but no completed run of this dataset has an encoder in this store.",
+                "Leave represent.encoder empty to train one.",
+            )
+        return self.store.get(self.earlier["represent"])
+
+    def serving_encoder(self, config: RepresentConfig, images: Ref) -> Artifact | None:
+        """Find the last run's encoder where its configuration is equal and it knows enough of today's images."""
+        ref = self.earlier.get("represent")
+        encoder = self.store.find(ref.kind, ref.key) if ref else None
+        if encoder is None or self.key_of("represent", config, encoder.manifest.inputs) != encoder.key:
+            return None
+        known = pq.read_table(encoder.path("rows.parquet"), columns=["sha256"])["sha256"]
+        today = pq.read_table(self.store.get(images).path("rows.parquet"), columns=["sha256", "status"])
+        share = covered(known, today.filter(today["status"] == "ok")["sha256"])
+        return encoder if share >= 1 - config.refresh_when_grown else None
+
+    def hints(self, stage: str) -> dict[str, Ref]:
+        """Name the earlier artifact that a stage may copy from."""
+        ref = self.earlier.get(stage)
+        return {"previous": ref} if ref and stage in ("ingest", "embed") else {}

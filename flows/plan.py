@@ -1,0 +1,50 @@
+"""What a run would do, before it does it: which artifacts are there and which stages will run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flows.document import CleanRequest
+from flows.inline import lookup_for
+from flows.recipe import StageOutcome, clean, stages_of
+from pipeline.artifacts import Ref
+from pipeline.config import StageConfig
+from pipeline.store import Store
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """One stage of a plan: `cached`, `run`, or `later` (its key is known only after the one before)."""
+
+    stage: str
+    state: str
+    key: str
+    seconds: float | None = None  # what the same method took in the dataset's last run
+
+
+class _FirstMissError(Exception):
+    """The first stage that will run is found."""
+
+
+def plan_clean(request: CleanRequest, store: Store) -> list[PlannedStage]:
+    """Go through the recipe as far as artifacts are there."""
+    lookup = lookup_for(store, request.dataset.name)
+    planned: list[PlannedStage] = []
+
+    def look(stage: str, config: StageConfig, inputs: Mapping[str, Ref]) -> StageOutcome:
+        key, found = lookup.find(stage, config, inputs)
+        planned.append(PlannedStage(stage, "cached" if found else "run", key, earlier_seconds(stage)))
+        if found is None:
+            raise _FirstMissError
+        return StageOutcome(stage, found, True, 0.0)
+
+    def earlier_seconds(stage: str) -> float | None:
+        ref = lookup.earlier.get(stage)
+        made = store.find(ref.kind, ref.key) if ref else None
+        return float(made.metrics["seconds"]) if made and "seconds" in made.metrics else None
+
+    try:
+        clean(request, look)
+    except _FirstMissError:
+        known = {p.stage for p in planned}
+        planned += [PlannedStage(s, "later", "", earlier_seconds(s)) for s in stages_of(request) if s not in known]
+    return planned
