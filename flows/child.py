@@ -66,6 +66,8 @@ class Children:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+        if code == -signal.SIGKILL and self._signal:
+            raise EndedWithoutCheckpointError(f"{request.stage} was ended at once.", "Run the same command again.")
         if code != 0:
             raise failure(request, code)
 

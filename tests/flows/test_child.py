@@ -1,0 +1,100 @@
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from flows import child
+from flows.child import Children
+from pipeline.errors import (
+    ConfigError,
+    EndedWithoutCheckpointError,
+    InterruptedRunError,
+    StageFailedError,
+)
+from pipeline.progress import ProgressLine
+from pipeline.requests import StageRequest
+
+PROGRAMS = {
+    "good": "from pipeline.progress import ProgressWriter; import pathlib; "
+    "ProgressWriter(pathlib.Path('.')).report('fit', 3, 3)",
+    "polite": "import json; open('error.json','w').write("
+    "json.dumps({'code':'config','message':'no','remedy':'yes','exit_code':2})); raise SystemExit(2)",
+    "crash": "raise RuntimeError('boom')",
+    "oom": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+    "patient": "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); "
+    "open('ready','w').close(); time.sleep(60)",
+    "deaf": "import signal, time; "
+    "[signal.signal(s, signal.SIG_IGN) for s in (signal.SIGTERM, signal.SIGINT)]; open('ready','w').close(); "
+    "time.sleep(60)",
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(child, "command", lambda stage, _path: [sys.executable, "-c", PROGRAMS[stage]])
+    children = Children()
+
+    def start(stage: str) -> list[ProgressLine]:
+        lines: list[ProgressLine] = []
+        request = StageRequest(stage=stage, kind="k", key="1", config={}, store="s", work=str(tmp_path))
+        with children.listening():
+            children.run(request, lines.append)
+        return lines
+
+    start.children = children  # type: ignore[attr-defined]
+    return start
+
+
+def when_ready(folder: Path, act) -> threading.Thread:
+    def wait() -> None:
+        while not (folder / "ready").exists():
+            time.sleep(0.02)
+        act()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_progress_reaches_the_observer(run) -> None:
+    assert [line.step for line in run("good")] == [3]
+
+
+def test_the_childs_own_error_is_raised_again(run) -> None:
+    with pytest.raises(ConfigError, match="no yes"):
+        run("polite")
+
+
+def test_a_crash_shows_the_last_lines_of_the_log(run) -> None:
+    with pytest.raises(StageFailedError, match="boom"):
+        run("crash")
+
+
+def test_a_killed_stage_is_told_as_lack_of_memory(run) -> None:
+    with pytest.raises(StageFailedError, match="killed by the system"):
+        run("oom")
+
+
+def test_a_signal_to_the_parent_reaches_the_child_once(run, tmp_path: Path) -> None:
+    when_ready(tmp_path, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(InterruptedRunError, match="checkpoint"):
+        run("patient")
+    with pytest.raises(EndedWithoutCheckpointError, match="between two stages"):
+        run("good")  # the wish to stop is remembered
+
+
+def test_a_second_signal_ends_a_deaf_child_at_once(run, tmp_path: Path) -> None:
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    started = time.monotonic()
+    when_ready(tmp_path, twice)
+    with pytest.raises(EndedWithoutCheckpointError, match="ended at once"):
+        run("deaf")
+    assert time.monotonic() - started < 20
