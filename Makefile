@@ -33,7 +33,7 @@ check: $(READY)  ## lint, format check, types, and who may import whom
 	@$(BIN)/ruff check -q .
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/lint-imports --no-cache | tail -n 3
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 format: $(READY)  ## put the code into its one form
 	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format -q .
