@@ -17,7 +17,9 @@ def open_store(url: str) -> Store:
     parts = urlsplit(url)
     if parts.username or parts.password:
         raise UnsafeError("a store URL must not contain credentials.", "Give them by environment variables.")
-    if parts.scheme == "file":
+    if parts.scheme in ("file", "local"):
+        if parts.netloc not in ("", "localhost"):
+            raise StoreError(f"store {url} names the host '{parts.netloc}'.", "Write file:///folder, three slashes.")
         return FileStore(Path(unquote(parts.path)))
     if parts.scheme in ("http", "https"):
         raise StoreError(f"store {url} cannot be written over {parts.scheme}.", "Use a folder or s3://bucket/prefix.")

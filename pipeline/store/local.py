@@ -1,17 +1,20 @@
 """The store in a folder: staged on the same file system, fsynced, renamed in one step; kernel locks."""
 
 import errno
-import fcntl
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pipeline.artifacts import MANIFEST, Artifact, Manifest, artifact_path
-from pipeline.errors import DiskFullError, StoreError, UnsafeError
-from pipeline.store.store import Entry, Store
+from pipeline.errors import StoreError, UnsafeError
+from pipeline.keys import file_sha256
+from pipeline.store.faults import explain_local
+from pipeline.store.private import locked, private_folder, sweep_dead
+from pipeline.store.store import Entry, Store, trash_path
+
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class FileStore(Store):
@@ -30,35 +33,26 @@ class FileStore(Store):
     @contextmanager
     def private_folder(self, area: str, label: str) -> Iterator[Path]:
         """Own a folder below `.staging` or `.work` for as long as this process lives; sweep those of the dead."""
-        with self._faults():
-            home = self.root / area
-            home.mkdir(parents=True, exist_ok=True)
-            sweep_dead(home)
-            folder = home / f"{label}-{uuid.uuid4().hex}"
-            owner = open_locked(folder.with_name(folder.name + ".lock"))
-        try:
+        with ExitStack() as stack:
             with self._faults():
-                folder.mkdir()
+                folder = stack.enter_context(private_folder(self.root / area, label))
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.with_name(folder.name + ".lock").unlink(missing_ok=True)
-            os.close(owner)
 
     def publish(self, folder: Path, manifest: Manifest) -> Artifact:
         """Write the manifest, sync everything, rename; losing the race is success."""
-        target = self._place(artifact_path(manifest.kind, manifest.key))
+        place = artifact_path(manifest.kind, manifest.key)
+        target = self._place(place)
         with self._faults():
             (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
             sync_tree(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             try:
                 folder.rename(target)
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
                 if not (target / MANIFEST).exists():  # a folder without manifest is no artifact: put it aside
-                    self.move(artifact_path(manifest.kind, manifest.key), f"trash/{uuid.uuid4().hex}")
+                    self.move(place, trash_path(place))
                     return self.publish(folder, manifest)
             sync_folder(target.parent)
         winner = self.find(manifest.kind, manifest.key)
@@ -70,18 +64,19 @@ class FileStore(Store):
         """Hand out the store's own file."""
         return self._place(artifact_path(manifest.kind, manifest.key, name))
 
+    def checksum(self, manifest: Manifest, name: str) -> tuple[int, str] | None:
+        """Read one file again."""
+        path = self.fetch(manifest, name)
+        with self._faults():
+            return (path.stat().st_size, file_sha256(path)) if path.is_file() else None
+
     @contextmanager
     def lock(self, kind: str, key: str) -> Iterator[None]:
-        """Hold a kernel lock on the key; its file goes away with its last holder."""
-        path = self.root / ".locks" / f"{kind}-{key}.lock"
-        with self._faults():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = open_locked(path)
-        try:
+        """Hold a kernel lock on the key."""
+        with ExitStack() as stack:
+            with self._faults():
+                stack.enter_context(locked(self._place(f".locks/{kind}-{key.replace('/', '-')}.lock")))
             yield
-        finally:
-            path.unlink(missing_ok=True)
-            os.close(handle)
 
     def read(self, path: str) -> bytes | None:
         """Read a small object, None where there is none."""
@@ -94,32 +89,29 @@ class FileStore(Store):
     def create(self, path: str, data: bytes | Path) -> bool:
         """Write beside, then link: the name appears with its whole content or not at all."""
         target = self._place(path)
-        with self._faults():
-            written = self._write_beside(target, data)
+        with self._written(target, data) as written:
             try:
                 os.link(written, target)
             except FileExistsError:
                 return False
-            finally:
-                written.unlink()
-            sync_folder(target.parent)
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                return self._create_locked(written, target)
         return True
 
     def replace(self, path: str, data: bytes | Path) -> None:
         """Write beside, then rename over."""
         target = self._place(path)
-        with self._faults():
-            self._write_beside(target, data).replace(target)
-            sync_folder(target.parent)
+        with self._written(target, data) as written:
+            written.replace(target)
 
     def entries(self, prefix: str) -> Iterator[Entry]:
         """List all files below a prefix, in path order."""
-        top = self._place(prefix)
-        for path in sorted(top.rglob("*")):
+        for path in walk(self._place(prefix)):
             with suppress(FileNotFoundError):
-                if path.is_file():
-                    stat = path.stat()
-                    yield Entry(path.relative_to(self.root).as_posix(), stat.st_size, stat.st_mtime)
+                stat = path.stat()
+                yield Entry(path.relative_to(self.root).as_posix(), stat.st_size, stat.st_mtime)
 
     def children(self, prefix: str) -> list[str]:
         """List the names directly below a prefix, in order."""
@@ -133,21 +125,28 @@ class FileStore(Store):
         """Rename a folder or file in one step."""
         place = self._place(target)
         with self._faults():
-            place.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(place.parent)
             with suppress(FileNotFoundError):
                 self._place(source).rename(place)
 
     def remove(self, prefix: str) -> None:
-        """Delete a file or folder; a folder is first renamed, so that it is never seen half empty."""
+        """Delete a file or folder; it is first renamed, so that it is never seen half empty."""
         place = self._place(prefix)
+        with self._faults(), private_folder(self.root / ".staging", "removed") as grave, suppress(FileNotFoundError):
+            place.rename(grave / "removed")
+
+    def sweep(self) -> list[str]:
+        """Remove what dead processes left in `.staging`, `.work` and `.locks`; name it."""
         with self._faults():
-            if place.is_dir() and not place.is_symlink():
-                doomed = self.root / ".staging" / f"removed-{uuid.uuid4().hex}"
-                doomed.parent.mkdir(parents=True, exist_ok=True)
-                place.rename(doomed)
-                shutil.rmtree(doomed)
-            else:
-                place.unlink(missing_ok=True)
+            return [f"{area}/{n}" for area in (".staging", ".work", ".locks") for n in sweep_dead(self.root / area)]
+
+    def _create_locked(self, written: Path, target: Path) -> bool:
+        # No hard links on this file system: a lock among all creators does the same.
+        with locked(self.root / ".locks" / "create.lock"):
+            if target.exists():
+                return False
+            written.rename(target)
+            return True
 
     def _place(self, path: str) -> Path:
         place = Path(os.path.normpath(self.root / path))
@@ -155,68 +154,49 @@ class FileStore(Store):
             raise UnsafeError(f"path '{path}' leads out of store {self.url}.", "Use names inside the store.")
         return place
 
-    def _write_beside(self, target: Path, data: bytes | Path) -> Path:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging = self.root / ".staging"
-        staging.mkdir(parents=True, exist_ok=True)
-        written = staging / f"object-{uuid.uuid4().hex}"
-        try:
+    @contextmanager
+    def _written(self, target: Path, data: bytes | Path) -> Iterator[Path]:
+        """Write data on the target's file system, to be linked or renamed there."""
+        with self._faults(), private_folder(self.root / ".staging", "object") as folder:
+            written = folder / "object"
             if isinstance(data, Path):
                 shutil.copyfile(data, written)
             else:
                 written.write_bytes(data)
             sync_file(written)
-        except OSError:
-            written.unlink(missing_ok=True)
-            raise
-        return written
+            make_folder(target.parent)
+            yield written
+            sync_folder(target.parent)
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise explain(error, self.url) from error
+            raise explain_local(error, self.url) from error
 
 
-def explain(error: OSError, url: str) -> StoreError:
-    """Say in a user's words why a store could not be written or read."""
-    what = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFullError(
-            f"no space left in store {url} ({what}).", "Free space (`puriflow store gc`), or name another --store; nothing was lost."
-        )  # fmt: skip
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StoreError(f"store {url} may not be written or read here ({what}).", "Mend its rights or name another --store.")
-    return StoreError(f"store {url} failed: {what}.", "Check that the folder is there and reachable.")
+def walk(folder: Path) -> Iterator[Path]:
+    """Go through all files below a folder in order, a folder's names at a time."""
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from walk(Path(entry.path))
+        else:
+            yield Path(entry.path)
 
 
-def open_locked(path: Path) -> int:
-    """Open and lock a lock file that is still the one with this name when the lock is had."""
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        with suppress(FileNotFoundError):
-            if os.fstat(handle).st_ino == path.stat().st_ino:
-                return handle
-        os.close(handle)
-
-
-def sweep_dead(home: Path) -> None:
-    """Remove private folders whose owner holds its lock no more."""
-    for lock in home.glob("*.lock"):
-        try:
-            handle = os.open(lock, os.O_RDWR)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-            lock.unlink(missing_ok=True)
-        except BlockingIOError:
-            pass
-        finally:
-            os.close(handle)
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents, and wait until their names are on disk."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
 
 
 def sync_file(path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a store is: a place where artifacts appear whole or not at all."""
 
 import json
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -43,6 +44,10 @@ class Store(ABC):
         """Bring one file of an artifact to this machine."""
 
     @abstractmethod
+    def checksum(self, manifest: Manifest, name: str) -> tuple[int, str] | None:
+        """Read one file of an artifact again where it lies: its bytes and sha256, None where it is missing."""
+
+    @abstractmethod
     def lock(self, kind: str, key: str) -> AbstractContextManager[None]:
         """Hold a key while computing it, where the store can; a dead holder never blocks."""
 
@@ -73,6 +78,10 @@ class Store(ABC):
     @abstractmethod
     def remove(self, prefix: str) -> None:
         """Delete everything below a prefix."""
+
+    @abstractmethod
+    def sweep(self) -> list[str]:
+        """Remove what processes that died left behind; name it."""
 
     def find(self, kind: str, key: str) -> Artifact | None:
         """Look an artifact up."""
@@ -109,6 +118,11 @@ class Store(ABC):
         """Read a small JSON object."""
         data = self.read(path)
         return None if data is None else dict(json.loads(data))
+
+
+def trash_path(path: str) -> str:
+    """Name the place in the trash, by day, where something goes before it is deleted for good."""
+    return f"trash/{datetime.now(UTC).date()}/{uuid.uuid4().hex[:8]}/{path}"
 
 
 def utc_now() -> str:

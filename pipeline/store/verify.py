@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from pipeline.artifacts import Artifact, Ref
 from pipeline.errors import PuriflowError
-from pipeline.keys import file_sha256
 from pipeline.store.store import Store
 
 
@@ -23,20 +22,22 @@ def faults_of(artifact: Artifact) -> tuple[str, ...]:
     faults = []
     for entry in artifact.manifest.files:
         try:
-            path = artifact.path(entry.path)
-            if not path.exists():
-                faults.append(f"{entry.path} is missing")
-            elif path.stat().st_size != entry.bytes:
-                faults.append(f"{entry.path} has {path.stat().st_size} bytes, the manifest says {entry.bytes}")
-            elif file_sha256(path) != entry.sha256:
-                faults.append(f"{entry.path} has other content than the manifest says")
+            found = artifact.store.checksum(artifact.manifest, entry.path)
         except (OSError, PuriflowError) as error:
             faults.append(f"{entry.path} cannot be read: {error}")
+            continue
+        if found is None:
+            faults.append(f"{entry.path} is missing")
+        elif found[0] != entry.bytes:
+            faults.append(f"{entry.path} has {found[0]} bytes, the manifest says {entry.bytes}")
+        elif found[1] != entry.sha256:
+            faults.append(f"{entry.path} has other content than the manifest says")
     return tuple(faults)
 
 
 def verify(store: Store, kind: str | None = None) -> Iterator[Verdict]:
     """Verify all artifacts, or those of one kind; inputs that are gone are faults too."""
     for artifact in store.artifacts(kind):
-        missing = [f"input {n} ({r}) is gone" for n, r in artifact.manifest.inputs.items() if not store.find(r.kind, r.key)]
+        inputs = artifact.manifest.inputs.items()
+        missing = [f"input {n} ({r}) is gone" for n, r in inputs if not store.find(r.kind, r.key)]
         yield Verdict(artifact.ref, artifact.manifest.size(), (*faults_of(artifact), *missing))

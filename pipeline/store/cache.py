@@ -1,0 +1,62 @@
+"""Where files of remote artifacts lie on this machine: named by content, downloaded once, checked when they come."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from pipeline.artifacts import FileEntry
+from pipeline.errors import StoreError
+from pipeline.keys import file_sha256
+from pipeline.store.faults import explain_local
+from pipeline.store.private import locked, private_folder
+
+CACHE_ENV = "PURIFLOW_CACHE"
+
+
+def cache_folder() -> Path:
+    """Return the folder that only this user may enter (`PURIFLOW_CACHE`, else one below the system's temp folder)."""
+    chosen = os.environ.get(CACHE_ENV)
+    folder = Path(chosen).expanduser() if chosen else Path(tempfile.gettempdir()) / f"puriflow-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = folder.stat().st_uid
+    except OSError as error:
+        raise explain_local(error, str(folder)) from error
+    if owner != os.getuid() and not chosen:
+        raise StoreError(f"cache folder {folder} belongs to another user.", f"Set {CACHE_ENV} to a folder of your own.")
+    return folder.absolute()
+
+
+def cached(entry: FileEntry, download: Callable[[Path], None]) -> Path:
+    """Return the file with this content, downloading it first where it is not here yet."""
+    home = cache_folder()
+    target = home / "objects" / entry.sha256[:2] / entry.sha256 / PurePosixPath(entry.path).name
+    try:
+        if _is_whole(target, entry):
+            return target
+        with locked(home / "locks" / f"{entry.sha256}.lock"):  # one download is enough for all ranks of a machine
+            if not _is_whole(target, entry):
+                _bring(entry, download, target)
+    except OSError as error:
+        raise explain_local(error, str(home)) from error
+    return target
+
+
+def _is_whole(path: Path, entry: FileEntry) -> bool:
+    return path.is_file() and path.stat().st_size == entry.bytes
+
+
+def _bring(entry: FileEntry, download: Callable[[Path], None], target: Path) -> None:
+    with private_folder(cache_folder() / "staging", "fetch") as folder:
+        written = folder / "file"
+        download(written)
+        found = file_sha256(written)
+        if found != entry.sha256:
+            raise StoreError(
+                f"'{entry.path}' came with checksum {found[:12]}, its manifest says {entry.sha256[:12]}.",
+                "Run `puriflow store verify`, remove the artifact and run its stage again.",
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        written.chmod(0o444)
+        written.replace(target)
