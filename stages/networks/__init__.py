@@ -1,0 +1,1 @@
+"""Networks: backbones, heads, where they run, and their weights in and out."""

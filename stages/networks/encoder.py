@@ -1,0 +1,71 @@
+"""The encoder: a backbone with the preprocessing it was trained with, described so that it can be rebuilt."""
+
+from pathlib import Path
+
+import torch
+from pydantic import Field, ValidationError
+from torch import Tensor, nn
+
+from pipeline.config import Config
+from pipeline.errors import ContractError
+from stages.networks.backbones import build_backbone
+from stages.networks.weights import load_weights, save_weights
+
+WEIGHTS_FILE = "encoder.safetensors"
+DESCRIPTION_FILE = "encoder.json"
+
+
+class EncoderDescription(Config):
+    """All that rebuilds an encoder but its weights.
+
+    Preprocessing: RGB in 0..1, the centre square scaled to `image_size`, then (x − mean) / std for each channel.
+    """
+
+    backbone: str
+    width: int = 64
+    image_size: int
+    channels: int = 3
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    dim: int = Field(0, ge=0)
+    method: str = ""
+
+
+class Encoder(nn.Module):
+    """Map images [n, 3, size, size] in 0..1 to features [n, dim]."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, description: EncoderDescription) -> None:
+        super().__init__()
+        self.backbone, dim = build_backbone(description.backbone, description.image_size, description.width)
+        self.description = description.model_copy(update={"dim": dim})
+        self.register_buffer("mean", torch.tensor(description.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(description.std).view(1, -1, 1, 1), persistent=False)
+
+    @property
+    def dim(self) -> int:
+        """Return the numbers in a row of features."""
+        return self.description.dim
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise and encode."""
+        features: Tensor = self.backbone((images - self.mean) / self.std)
+        return features
+
+
+def save_encoder(encoder: Encoder, folder: Path) -> None:
+    """Write `encoder.safetensors` and `encoder.json`."""
+    save_weights(encoder, folder / WEIGHTS_FILE)
+    (folder / DESCRIPTION_FILE).write_text(encoder.description.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def load_encoder(description: Path, weights: Path) -> Encoder:
+    """Rebuild an encoder from its two files, ready to encode."""
+    try:
+        encoder = Encoder(EncoderDescription.model_validate_json(description.read_bytes()))
+    except ValidationError as error:
+        raise ContractError(f"{description.name} does not describe an encoder: {error}", "Train it again.") from error
+    load_weights(encoder, weights)
+    return encoder.eval()
