@@ -106,6 +106,10 @@ class FileStore(Store):
         with self._written(target, data) as written:
             written.replace(target)
 
+    def copy(self, source: str, target: str) -> None:
+        """Write a copy beside, then rename over."""
+        self.replace(target, self._place(source))
+
     def entries(self, prefix: str) -> Iterator[Entry]:
         """List all files below a prefix, in path order."""
         for path in walk(self._place(prefix)):

@@ -143,6 +143,12 @@ class RemoteStore(Store):
             else:
                 self._fs.pipe_file(self._place(path), data)
 
+    def copy(self, source: str, target: str) -> None:
+        """Copy inside the service."""
+        with self._faults():
+            self._make_parent(self._place(target))
+            self._fs.cp_file(self._place(source), self._place(target))
+
     def entries(self, prefix: str) -> Iterator[Entry]:
         """List all objects below a prefix, in path order."""
         with self._faults():
@@ -169,10 +175,7 @@ class RemoteStore(Store):
     def move(self, source: str, target: str) -> None:
         """Copy, then delete, the manifest first: what has none is no artifact."""
         for entry in list(self.entries(source)):
-            with self._faults():
-                copy = self._place(target + entry.path.removeprefix(source.rstrip("/")))
-                self._make_parent(copy)
-                self._fs.cp_file(self._place(entry.path), copy)
+            self.copy(entry.path, target + entry.path.removeprefix(source.rstrip("/")))
         self.remove(source)
 
     def remove(self, prefix: str) -> None:

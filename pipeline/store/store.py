@@ -64,6 +64,10 @@ class Store(ABC):
         """Write an object, over an older one if need be; readers see the old or the new, never a mixture."""
 
     @abstractmethod
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object, over an older one if need be; readers see the old or the new."""
+
+    @abstractmethod
     def entries(self, prefix: str) -> Iterator[Entry]:
         """List all objects below a prefix, in path order."""
 
