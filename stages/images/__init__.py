@@ -1,0 +1,1 @@
+"""Images: decoding, the uint8 cache, augmentation of whole batches."""

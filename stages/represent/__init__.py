@@ -1,0 +1,1 @@
+"""represent: train an encoder without labels."""

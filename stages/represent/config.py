@@ -4,36 +4,12 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from pipeline.config import Config, MethodOptions, StageConfig
+from pipeline.config import MethodOptions, StageConfig
+from stages.images.augmentation import Augmentation
 
 STAGE: Final = "represent"
 KIND: Final = "encoders"
 VERSIONS: Final[dict[str, int]] = {"simclr": 1}
-
-
-class Augmentation(Config):
-    """What may happen to an image without changing what it shows."""
-
-    crop_scale: float = Field(
-        0.2, gt=0, le=1, title="Smallest crop", description="Smallest share of the area that a crop keeps; 1 = no crop"
-    )
-    crop_ratio: float = Field(
-        0.75, gt=0, le=1, title="Crop aspect", description="Smallest width to height of a crop; 1 = square crops"
-    )
-    flip: bool = Field(True, title="Mirror", description="Mirror left to right; no for digits, letters and the like")
-    rotation: float = Field(0.0, ge=0, le=180, title="Rotation", description="Largest rotation in degrees, either way")
-    shift: float = Field(
-        0.0, ge=0, le=0.5, title="Shift", description="Largest shift as a share of the size, beyond the crop's own"
-    )
-    colour: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        title="Colour jitter",
-        description="Strength of brightness, contrast, saturation and hue changes",
-    )
-    grey: float = Field(0.2, ge=0, le=1, title="Grey", description="Probability of losing the colours")
-    blur: float = Field(0.0, ge=0, le=1, title="Blur", description="Probability of a blur; for images above 64 pixels")
 
 
 class SimclrOptions(MethodOptions):

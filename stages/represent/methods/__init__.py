@@ -1,0 +1,1 @@
+"""One self-supervised method a file."""

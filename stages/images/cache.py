@@ -1,0 +1,70 @@
+"""The uint8 cache: every image decoded once to one size, memory-mapped, and batches of it on the device."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+CACHE_FILE = "pixels.npy"
+RESIDENT_SHARE = 0.4  # of the free memory of a GPU
+MEASURED_IMAGES = 10_000
+
+Pixels = NDArray[np.uint8]
+
+
+def write_cache(folder: Path, blocks: Iterable[Pixels], rows: int, size: int) -> Pixels:
+    """Write blocks of images to one file and map it, [rows, size, size, 3].
+
+    The file loses its name at once: its space comes back when the process ends, however that ends.
+    """
+    path = folder / CACHE_FILE
+    header = {"descr": "|u1", "fortran_order": False, "shape": (rows, size, size, 3)}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            file.write(block.tobytes())
+    pixels: Pixels = np.load(path, mmap_mode="c", allow_pickle=False)
+    path.unlink()
+    return pixels
+
+
+def to_batch(pixels: Tensor, device: torch.device) -> Tensor:
+    """Turn uint8 [n, h, w, 3] into floats 0..1 [n, 3, h, w] on the device, channels last in memory."""
+    return pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255.0)
+
+
+class ImageCache:
+    """Cached images as batches; they stay on a GPU where they fit."""
+
+    def __init__(self, pixels: Pixels, device: torch.device) -> None:
+        self._device = device
+        self._pixels = torch.from_numpy(pixels)
+        if device.type == "cuda" and pixels.nbytes < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
+            self._pixels = self._pixels.to(device)
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def batch(self, rows: Tensor) -> Tensor:
+        """Take some images as floats 0..1, [n, 3, size, size]."""
+        if self._pixels.is_cuda:
+            return to_batch(self._pixels[rows.to(self._device, non_blocking=True)], self._device)
+        chosen = self._pixels[rows]
+        return to_batch(chosen.pin_memory() if self._device.type == "cuda" else chosen, self._device)
+
+    def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Measure mean and standard deviation of each channel, over 10,000 images, evenly spread, at most."""
+        count = min(len(self), MEASURED_IMAGES)
+        rows = torch.arange(count) * len(self) // count
+        total, squares, pixels = torch.zeros(3), torch.zeros(3), 0
+        for some in torch.split(rows, 1000):
+            batch = self.batch(some).cpu().double()
+            total = total + batch.sum(dim=(0, 2, 3))
+            squares = squares + batch.square().sum(dim=(0, 2, 3))
+            pixels += batch[:, 0].numel()
+        mean = total / pixels
+        std = (squares / pixels - mean.square()).clamp(min=0).sqrt().clamp(min=0.01)
+        return tuple(round(x, 6) for x in mean.tolist()), tuple(round(x, 6) for x in std.tolist())

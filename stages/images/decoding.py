@@ -1,0 +1,91 @@
+"""Decode many images in order, in processes that die with their parent."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing.connection import wait
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.datasets.images import ImageRows
+from stages.images.decode import decode
+
+BLOCK_ROWS = 256
+ALONE_SECONDS = 1.0  # a worker takes longer than that to start
+
+Pixels = NDArray[np.uint8]
+
+
+def fit_square(image: Pixels, size: int) -> Pixels:
+    """Scale the centre square of an image [h, w, 3] to [size, size, 3]."""
+    height, width = image.shape[:2]
+    if height == width == size:
+        return image
+    edge = min(height, width)
+    left, top = (width - edge) / 2, (height - edge) / 2
+    box = (left, top, left + edge, top + edge)
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+def decode_rows(images: ImageRows, rows: NDArray[np.int64], size: int) -> Pixels:
+    """Decode some rows to [n, size, size, 3]."""
+    block = np.empty((len(rows), size, size, 3), np.uint8)
+    for place, row in enumerate(rows):
+        block[place] = fit_square(decode(images.read(int(row))), size)
+    return block
+
+
+def decode_blocks(images: ImageRows, rows: NDArray[np.int64], size: int, workers: int) -> Iterator[Pixels]:
+    """Decode rows in order, block by block: alone for a second, then, where much is left, by worker processes."""
+    blocks = deque(rows[start : start + BLOCK_ROWS] for start in range(0, len(rows), BLOCK_ROWS))
+    started = time.monotonic()
+    while blocks and (workers < 2 or len(blocks) < 2 * workers or time.monotonic() - started < ALONE_SECONDS):
+        yield decode_rows(images, blocks.popleft(), size)
+    if blocks:
+        yield from decode_by_workers(images, blocks, size, workers)
+
+
+def decode_by_workers(images: ImageRows, blocks: deque[NDArray[np.int64]], size: int, workers: int) -> Iterator[Pixels]:
+    """Decode blocks in processes, a few blocks ahead of the reader."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, start_worker, (images, size)) as pool:
+        pending: deque[Future[Pixels]] = deque()
+        try:
+            while blocks or pending:
+                while blocks and len(pending) < 2 * workers:
+                    pending.append(pool.submit(work, blocks.popleft()))
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+_job: tuple[ImageRows, int]  # what a worker process works on
+
+
+def start_worker(images: ImageRows, size: int) -> None:
+    """Prepare a worker: it leaves signals to its parent and ends when the parent does, however that ends."""
+    global _job
+    _job = (images, size)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Wait for the end of the parent, then end at once."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def work(rows: NDArray[np.int64]) -> Pixels:
+    """Decode one block inside a worker."""
+    images, size = _job
+    return decode_rows(images, rows, size)

@@ -1,0 +1,27 @@
+"""What says without labels whether an encoder learned something."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def effective_rank(features: Tensor) -> float:
+    """Count the directions that features [n, d] really use: exp of the entropy of their singular values' shares."""
+    values = torch.linalg.svdvals((features - features.mean(dim=0)).double())
+    total = values.sum()
+    if total <= 0:
+        return 0.0
+    shares = values / total
+    return float(torch.special.entr(shares).sum().exp())
+
+
+def alignment(first: Tensor, second: Tensor) -> float:
+    """Average ‖a − b‖² over the unit vectors of two views [n, d] each: 0 where views agree, 2 where they do not."""
+    difference = functional.normalize(first.double()) - functional.normalize(second.double())
+    return float(difference.square().sum(dim=1).mean())
+
+
+def uniformity(features: Tensor) -> float:
+    """Measure log mean exp(−2 ‖a − b‖²) over pairs of unit vectors [n, d]: 0 where all are the same, −4 if spread."""
+    unit = functional.normalize(features.double())
+    return float(torch.pdist(unit).square().mul(-2).exp().mean().clamp(min=1e-300).log()) if len(unit) > 1 else 0.0

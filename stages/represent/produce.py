@@ -1,0 +1,139 @@
+"""Train an encoder and write it down."""
+
+import time
+from typing import Any, assert_never
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline.datasets.images import ImageRows, open_images
+from pipeline.errors import DataError
+from stages.images.augment import augment
+from stages.images.cache import ImageCache, write_cache
+from stages.images.decoding import decode_blocks
+from stages.networks.devices import mixed_precision, pick_device
+from stages.networks.encoder import Encoder, EncoderDescription, save_encoder
+from stages.represent.config import RepresentConfig
+from stages.represent.core import alignment, effective_rank, uniformity
+from stages.shell import Context
+from stages.training.loop import Loop
+from stages.training.optimisers import build_optimiser
+from stages.training.schedule import Plan
+from stages.training.state import TrainingState
+
+ROWS_FILE = "rows.parquet"
+BATCH_OF_RATE = 256  # the batch that learning_rate is given for
+MEASURED = 2048
+
+
+def produce(config: RepresentConfig, context: Context) -> dict[str, Any]:
+    """Decode the images once, train, measure, write encoder and the checksums of what it saw."""
+    device = pick_device(context.resources.device)
+    torch.set_num_threads(context.workers)
+    images = open_images(context.input("images"))
+    rows = usable_rows(images)
+    cache = ImageCache(decode_images(images, rows, config.image_size, context), device)
+    network = build_network(config, cache).to(device, memory_format=torch.channels_last)
+    started = time.monotonic()
+    state = train(config, context, network, cache, device)
+    rate = len(rows) * config.epochs / max(time.monotonic() - started, 1e-9)
+    encoder = network.encoder
+    save_encoder(encoder.cpu().to(memory_format=torch.contiguous_format), context.folder)
+    seen = images.rows["sha256"].take(pa.array(rows))
+    pq.write_table(pa.table({"sha256": seen}), context.folder / ROWS_FILE, compression="zstd")
+    measured = measure(encoder.to(device), config, cache, device)
+    losses = [entry["loss"] for entry in state.curve]
+    return {
+        "rows": len(rows), "loss": losses[-1], "curve": losses, **measured, "images_per_second": round(rate, 1),
+        "dim": encoder.dim, "device": device.type,
+    }  # fmt: skip
+
+
+def usable_rows(images: ImageRows) -> NDArray[np.int64]:
+    """List the rows whose image can be decoded; a contrast takes two at least."""
+    rows = np.flatnonzero(images.ok)
+    if len(rows) < 2:
+        raise DataError(
+            f"represent needs at least 2 usable images, this dataset has {len(rows)} of {len(images)}.",
+            "Add images, or bring features (dataset.kind: features).",
+        )
+    return rows
+
+
+def decode_images(images: ImageRows, rows: NDArray[np.int64], size: int, context: Context) -> NDArray[np.uint8]:
+    """Decode all rows into the cache, saying how far it is."""
+
+    def blocks() -> Any:
+        done = 0
+        for block in decode_blocks(images, rows, size, context.workers):
+            context.stop.check()
+            yield block
+            done += len(block)
+            context.progress.report("decode", done, len(rows), "images")
+
+    folder = context.request.work_folder
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_cache(folder, blocks(), len(rows), size)
+
+
+def build_network(config: RepresentConfig, cache: ImageCache) -> Any:
+    """Build encoder, head and loss of the chosen method."""
+    mean, std = cache.mean_and_std()
+    torch.manual_seed(config.seed)  # the one place where torch's layers draw their first weights
+    encoder = Encoder(
+        EncoderDescription(
+            backbone=config.backbone, width=config.width, image_size=config.image_size, mean=mean, std=std,
+            method=config.method,
+        )
+    )  # fmt: skip
+    match config.method:
+        case "simclr":
+            from stages.represent.methods.simclr import SimClr  # here, as lightly takes a second to import
+
+            return SimClr(encoder, config.simclr)
+        case _:
+            assert_never(config.method)
+
+
+def train(
+    config: RepresentConfig, context: Context, network: nn.Module, cache: ImageCache, device: torch.device
+) -> TrainingState:
+    """Train encoder and head; two views of each image are one batch."""
+    plan = Plan(len(cache), config.batch_size, config.epochs, config.seed, config.warmup, keep_rest=False)
+    rate = config.learning_rate * plan.batch / BATCH_OF_RATE
+    state = TrainingState(network, build_optimiser(network, config.optimizer, rate, config.weight_decay))
+
+    def loss_of(rows: Tensor, generator: torch.Generator) -> Tensor:
+        images = cache.batch(rows)
+        views = augment(torch.cat([images, images]), config.augmentation, generator)
+        with mixed_precision(device, config.precision == "mixed"):
+            loss: Tensor = network(views)
+        return loss
+
+    Loop(context, plan, rate, device).run(state, loss_of)
+    return state
+
+
+def measure(encoder: Encoder, config: RepresentConfig, cache: ImageCache, device: torch.device) -> dict[str, float]:
+    """Measure what needs no labels, on at most 2,048 images spread evenly over the dataset."""
+    count = min(len(cache), MEASURED)
+    rows = torch.arange(count) * len(cache) // count
+    generator = torch.Generator(device).manual_seed(config.seed)
+    plain, first, second = [], [], []
+    encoder.eval()
+    with torch.inference_mode():
+        for some in torch.split(rows, config.batch_size):
+            images = cache.batch(some)
+            plain.append(encoder(images))
+            first.append(encoder(augment(images, config.augmentation, generator)))
+            second.append(encoder(augment(images, config.augmentation, generator)))
+    features = torch.cat(plain)
+    return {
+        "effective_rank": effective_rank(features),
+        "alignment": alignment(torch.cat(first), torch.cat(second)),
+        "uniformity": uniformity(features),
+    }
