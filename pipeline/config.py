@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class Config(BaseModel):
@@ -38,3 +38,9 @@ class StageConfig(Config):
 
 class MethodOptions(Config):
     """The options of one method: counted in the key only where that method is chosen."""
+
+
+def describe_faults(error: ValidationError) -> str:
+    """Say in one line what does not fit, and where."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'all of it'}: {fault['msg']}" for fault in faults)

@@ -1,12 +1,12 @@
 """Progress lines: one JSON object a line in the attempt's own work folder; bars and the UI are made from it."""
 
-import json
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from pipeline.config import Config
 
@@ -37,9 +37,13 @@ class ProgressWriter:
 
     def __init__(self, folder: Path, interval: float = 0.25) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / PROGRESS_FILE).open("a", encoding="utf-8")
+        path = folder / PROGRESS_FILE
+        torn = path.exists() and not (path.read_bytes() or b"\n").endswith(b"\n")
+        self._file = path.open("a", encoding="utf-8")
+        if torn:  # an earlier attempt was killed in the middle of a line
+            self._file.write("\n")
         self._interval = interval
-        self._phase = ""
+        self._phase: str | None = None
         self._started = (0.0, 0.0)
         self._last = 0.0
 
@@ -50,7 +54,7 @@ class ProgressWriter:
         now = time.time()
         if phase != self._phase:
             self._phase, self._started, self._last = phase, (now, step), 0.0
-        if now - self._last < self._interval and step < total:
+        if now - self._last < self._interval and (step < total or total <= 0):
             return
         seconds, steps = now - self._started[0], step - self._started[1]
         line = ProgressLine(
@@ -76,5 +80,8 @@ def read_progress(folder: Path, offset: int = 0) -> tuple[list[ProgressLine], in
         file.seek(offset)
         data = file.read()
     end = data.rfind(b"\n") + 1
-    lines = [ProgressLine.model_validate(json.loads(text)) for text in data[:end].splitlines()]
+    lines = []
+    for text in data[:end].splitlines():
+        with suppress(ValidationError):  # the torn line of a killed attempt
+            lines.append(ProgressLine.model_validate_json(text))
     return lines, offset + end

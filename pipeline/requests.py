@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from pipeline.artifacts import Ref
-from pipeline.config import Config
+from pipeline.config import Config, describe_faults
 from pipeline.errors import ConfigError
 
 
@@ -49,7 +49,9 @@ def load_request(path: Path) -> StageRequest:
     """Read and check a request file."""
     try:
         return StageRequest.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"request {path} cannot be read: {error.strerror}.", "Name a request file.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"request {path} cannot be read: {error}.", "Name a request file.") from error
     except ValidationError as error:
-        raise ConfigError(f"request {path} does not fit: {error}", "Let `puriflow clean` write it.") from error
+        raise ConfigError(
+            f"request {path} does not fit: {describe_faults(error)}.", "Let `puriflow clean` write it."
+        ) from error

@@ -1,5 +1,6 @@
 """Garbage collection: what no published version, no recent run and no young artifact needs goes to the trash first."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from pipeline.store.store import NOT_ARTIFACTS, Entry, Store, trash_path
 
 CHECKPOINTS = "checkpoints"
 TRASH = "trash"
+ATTEMPT = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def lost_parts(store: Store, catalogue: dict[Name, Manifest], rules: Rules, now:
                 continue  # a local artifact may have a folder of this name
             for attempt in store.children(f"{kind}/{key}/parts"):
                 path = f"{kind}/{key}/parts/{attempt}"
-                if manifest is not None and path.endswith(manifest.parts):
+                if not ATTEMPT.fullmatch(attempt) or (manifest is not None and path.endswith(manifest.parts)):
                     continue
                 yield from waste_if_old(store, path, now - timedelta(days=rules.young_days), "an upload that lost")
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from pipeline.artifacts import Artifact, Manifest, list_files
 from pipeline.errors import PuriflowError
+from pipeline.keys import file_sha256
 from pipeline.store import Store, utc_now
-from pipeline.store.verify import faults_of
 
 KIND = "checkpoints"
+KEPT = 2
 
 
 class Checkpoints:
@@ -29,7 +30,7 @@ class Checkpoints:
         return time.monotonic() - self._last >= self._seconds
 
     def save(self, step: int, write: Callable[[Path], None]) -> None:
-        """Write one checkpoint whole, then drop the older ones."""
+        """Write one checkpoint whole, then drop the older ones but one: the newest may turn out damaged."""
         name = f"{step:012d}-{self._attempt}"
         with self._store.staging(KIND, self._key) as folder:
             write(folder)
@@ -41,17 +42,17 @@ class Checkpoints:
                 created=utc_now(),
             )
             self._store.publish(folder, manifest)
-        for older in self._names():
-            if older < name:
-                self._store.remove(f"{KIND}/{self._key}/{older}")
+        older = [other for other in self._names() if other < name]
+        for other in older[: 1 - KEPT]:
+            self._store.remove(f"{KIND}/{self._key}/{other}")
         self._last = time.monotonic()
 
     def latest(self) -> tuple[int, Artifact] | None:
         """Find the newest checkpoint whose files are as they were written."""
         for name in reversed(self._names()):
-            with suppress(PuriflowError):
+            with suppress(PuriflowError, OSError):
                 found = self._store.find(KIND, f"{self._key}/{name}")
-                if found is not None and not faults_of(found):
+                if found is not None and is_intact(found):
                     return int(name.split("-")[0]), found
         return None
 
@@ -62,3 +63,8 @@ class Checkpoints:
 
     def _names(self) -> list[str]:
         return self._store.children(f"{KIND}/{self._key}")
+
+
+def is_intact(artifact: Artifact) -> bool:
+    """Bring all files of an artifact to this machine and compare them with its manifest."""
+    return all(file_sha256(artifact.path(entry.path)) == entry.sha256 for entry in artifact.manifest.files)

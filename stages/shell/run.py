@@ -1,7 +1,7 @@
 """Run one stage program: request in, artifact out, exit code as DESIGN says."""
 
-import errno
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -17,14 +17,15 @@ import numpy as np
 from pydantic import ValidationError
 
 from pipeline.artifacts import Artifact, Ref
-from pipeline.config import StageConfig
-from pipeline.errors import ConfigError, DiskFullError, EndedWithoutCheckpointError, PuriflowError, ResourceError
+from pipeline.config import StageConfig, describe_faults
+from pipeline.errors import ConfigError, EndedWithoutCheckpointError, PuriflowError
 from pipeline.progress import ProgressWriter
 from pipeline.requests import StageRequest, load_request
 from pipeline.store import open_store
 from stages.shell.checkpoints import Checkpoints
 from stages.shell.context import Context
 from stages.shell.stop import StopFlag
+from stages.shell.translate import translate
 
 ERROR_FILE = "error.json"
 
@@ -42,11 +43,13 @@ def run(config_type: type[C], produce: Produce[C]) -> None:
         request = load_request(request_path(sys.argv))
         work = request.work_folder
         artifact = attempt(request, config_type, produce, stop)
-        print(json.dumps({"artifact": str(artifact.ref), "metrics": artifact.metrics}))  # noqa: T201 (the result)
+        with suppress(OSError):  # nobody may be listening any more
+            print(json.dumps({"artifact": str(artifact.ref), "metrics": artifact.metrics}), flush=True)  # noqa: T201 (the result)
         code = 0
     except BaseException as error:  # noqa: BLE001 (the border of the program)
         code = report_failure(translate(error), error, work, stop)
-    sys.stdout.flush()
+    for child in multiprocessing.active_children():
+        child.kill()
     os._exit(code)  # worker threads of libraries must not hold the end up
 
 
@@ -62,14 +65,16 @@ def attempt(request: StageRequest, config_type: type[C], produce: Produce[C], st
     try:
         config = config_type.model_validate(request.config)
     except ValidationError as error:
-        raise ConfigError(f"request for {request.stage} does not fit: {error}", "Let `puriflow` write it.") from error
+        faults = describe_faults(error)
+        raise ConfigError(f"request for {request.stage} does not fit: {faults}.", "Let `puriflow` write it.") from error
     store = open_store(request.store)
     with store.lock(request.kind, request.key):
+        checkpoints = Checkpoints(store, request.key, request.resources.checkpoint_seconds)
         found = store.find(request.kind, request.key)
         if found is not None:
+            checkpoints.clear()
             return found
         set_seeds(int(getattr(config, "seed", 0) or 0))
-        checkpoints = Checkpoints(store, request.key, request.resources.checkpoint_seconds)
         progress = ProgressWriter(request.work_folder)
         context = Context(request, store, progress, stop, checkpoints)
         with store.staging(request.kind, request.key) as folder:
@@ -93,34 +98,15 @@ def set_seeds(seed: int) -> None:
         torch.manual_seed(seed)
 
 
-def translate(error: BaseException) -> PuriflowError:
-    """Turn any failure into one of ours, where a user could do something about it."""
-    if isinstance(error, PuriflowError):
-        return error
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return ResourceError(
-            f"out of memory: {str(error).splitlines()[0] if str(error) else 'allocation failed'}.",
-            "Lower batch_size or image_size, or use a machine with more memory.",
-        )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFullError(
-            f"no space left on the disk ({error.filename or 'work folder'}).", "Free space, run again."
-        )
-    if isinstance(error, KeyboardInterrupt):
-        return EndedWithoutCheckpointError("stopped before a checkpoint.")
-    return PuriflowError(
-        f"{type(error).__name__}: {error}", "This is our fault: please report it with the lines above."
-    )
-
-
 def report_failure(ours: PuriflowError, error: BaseException, work: Path | None, stop: StopFlag) -> int:
     """Tell the parent and the person what went wrong; return the exit code."""
-    if ours.exit_code == 1:
-        traceback.print_exception(error, file=sys.stderr)
     code = ours.exit_code
     if isinstance(ours, EndedWithoutCheckpointError):
         code = 128 + (stop.signal or signal.SIGINT)
-    print(f"error: {ours}", file=sys.stderr, flush=True)  # noqa: T201 (the message)
+    with suppress(OSError):  # nobody may be listening any more
+        if ours.exit_code == 1:
+            traceback.print_exception(error, file=sys.stderr)
+        print(f"error: {ours}", file=sys.stderr, flush=True)  # noqa: T201 (the message)
     if work is not None:
         with suppress(OSError):
             (work / ERROR_FILE).write_text(json.dumps(ours.to_dict() | {"exit_code": code}), encoding="utf-8")

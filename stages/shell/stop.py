@@ -1,6 +1,7 @@
 """Being asked to stop: SIGTERM, Ctrl-C, or a parent that died; the stage finishes its step and checkpoints."""
 
 import os
+import select
 import signal
 import threading
 import time
@@ -10,6 +11,7 @@ from pipeline.errors import EndedWithoutCheckpointError, InterruptedRunError
 
 PARENT_ENV = "PURIFLOW_PARENT"
 GRACE_SECONDS = 50.0
+POLL_SECONDS = 0.3
 
 
 class StopFlag:
@@ -51,8 +53,34 @@ class StopFlag:
             threading.Thread(target=self._watch, args=(parent,), daemon=True).start()
 
     def _watch(self, parent: int) -> None:
-        while os.getppid() == parent:
-            time.sleep(0.3)
+        wait_for_death(parent)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(GRACE_SECONDS)
         os._exit(128 + signal.SIGTERM)
+
+
+def wait_for_death(process: int) -> None:
+    """Return when a process has ended (not only a parent: under torchrun the parent is the launcher)."""
+    try:
+        handle = os.pidfd_open(process)
+    except ProcessLookupError:
+        return
+    except (AttributeError, OSError):  # not Linux, or forbidden by a sandbox
+        while is_alive(process):
+            time.sleep(POLL_SECONDS)
+        return
+    ended = select.poll()
+    ended.register(handle, select.POLLIN)
+    ended.poll()
+    os.close(handle)
+
+
+def is_alive(process: int) -> bool:
+    """Tell whether a process of this number exists."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
