@@ -21,7 +21,7 @@ from pipeline.progress import ProgressLine
 from pipeline.requests import Resources, StageRequest
 from pipeline.store import FileStore, Store
 from pipeline.store.published import publish_labels
-from pipeline.store.runs import RunArtifact, RunRecord, begin_run, newest_run, save_run
+from pipeline.store.runs import RunArtifact, RunRecord, State, begin_run, newest_run, save_run
 
 
 class Observer(Protocol):
@@ -52,18 +52,16 @@ class InlineStages:
     resources: Resources
     record: RunRecord
     total: int
-    rehash: bool = False
 
     def __call__(self, stage: str, config: StageConfig, inputs: Mapping[str, Ref]) -> StageOutcome:
         """Bring the artifact of one stage."""
         self.observer.started(stage, self.total)
         started = time.monotonic()
         key, found = self.lookup.find(stage, config, inputs)
-        cached = found is not None and not (self.rehash and stage == "ingest")
-        artifact = found if found is not None and cached else self.make(stage, key, config, inputs)
-        outcome = StageOutcome(stage, artifact, cached, time.monotonic() - started)
+        artifact = found or self.make(stage, key, config, inputs)
+        outcome = StageOutcome(stage, artifact, found is not None, time.monotonic() - started)
         self.record = self.record.with_artifact(
-            stage, RunArtifact(ref=artifact.ref, cached=cached, seconds=round(outcome.seconds, 3))
+            stage, RunArtifact(ref=artifact.ref, cached=outcome.cached, seconds=round(outcome.seconds, 3))
         )
         save_run(self.store, self.record)
         self.observer.finished(outcome)
@@ -88,16 +86,16 @@ class InlineStages:
 def run_clean(
     request: CleanRequest, store: Store, observer: Observer, resources: Resources, rehash: bool = False
 ) -> CleanResult:
-    """Clean a dataset on this machine."""
+    """Clean a dataset on this machine; `rehash` reads every file again."""
     started = time.monotonic()
+    if rehash:
+        request = request.model_copy(update={"dataset": request.dataset.model_copy(update={"rehash": True})})
     name = request.dataset.name
     lookup = lookup_for(store, name)
     record = begin_run(store, name, request.title, request.model_dump(mode="json"))
     children = Children()
     with work_folder(store) as work, children.listening():
-        stages = InlineStages(
-            store, lookup, work, children, observer, resources, record, len(stages_of(request)), rehash
-        )
+        stages = InlineStages(store, lookup, work, children, observer, resources, record, len(stages_of(request)))
         try:
             result = describe(record.id, clean(request, stages), time.monotonic() - started)
             if request.publish.enabled:
@@ -105,7 +103,7 @@ def run_clean(
                 version = publish_labels(store, name, labels, force=request.publish.force, run=record.id)
                 result = with_version(result, version.model_dump(mode="json"))
         except PuriflowError as error:
-            state = "interrupted" if isinstance(error, InterruptedRunError) else "failed"
+            state: State = "interrupted" if isinstance(error, InterruptedRunError) else "failed"
             save_run(store, stages.record.ended(state, error.to_dict()))
             raise
         save_run(store, stages.record.ended("completed"))

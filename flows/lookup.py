@@ -35,8 +35,8 @@ class Lookup:
     def find(self, stage: str, config: StageConfig, inputs: Mapping[str, Ref]) -> tuple[str, Artifact | None]:
         """Look up what a stage would make; an encoder may also be an earlier one that still serves."""
         if isinstance(config, RepresentConfig) and config.encoder not in ("", "new"):
-            found = self.named_encoder(config.encoder)
-            return found.key, found
+            named = self.named_encoder(config.encoder)
+            return named.key, named
         key = self.key_of(stage, config, inputs)
         found = self.store.find(STAGES[stage].kind, key)
         if found is None and isinstance(config, RepresentConfig) and config.encoder == "":
