@@ -79,16 +79,15 @@ def _names(axes: Axes, names: Sequence[str]) -> None:
     _plain(axes)
 
 
-def bars(shares: Sequence[float], names: Sequence[str], title: str) -> Figure:
-    """Draw one bar a class, the longest first; at most as many as a heat map has rows."""
-    order = np.argsort(-np.asarray(shares), kind="stable")[:MOST_IN_HEAT_MAP]
-    figure = Figure(figsize=(6.4, 0.8 + 0.24 * len(order)))
+def bars(shares: Sequence[float], names: Sequence[str], title: str, colour: str = WRONG) -> Figure:
+    """Draw one bar a name, in order."""
+    figure = Figure(figsize=(6.4, 0.8 + 0.24 * len(names)))
     axes = figure.add_subplot()
-    places = np.arange(len(order))
-    axes.barh(places, [shares[i] for i in order], color=WRONG, height=0.7, alpha=0.85)
-    for place, index in zip(places, order, strict=True):
-        axes.text(shares[index], float(place), f" {percent(shares[index], 0)}", va="center", fontsize=8, color=INK)
-    axes.set_yticks(places, [one_line(names[i], 24) for i in order], fontsize=8.5, parse_math=False)
+    places = np.arange(len(names))
+    axes.barh(places, shares, color=colour, height=0.7, alpha=0.85)
+    for place, share in enumerate(shares):
+        axes.text(share, place, f" {percent(share, 0)}", va="center", fontsize=8, color=INK)
+    axes.set_yticks(places, [one_line(name, 24) for name in names], fontsize=8.5, parse_math=False)
     axes.invert_yaxis()
     axes.set_xticks([])
     axes.set_title(title, fontsize=9.5, color=INK, loc="left")

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from pipeline.datasets.images import ImageRows
 from pipeline.errors import DataError
+from stages.images.decode import BrokenImageError, decode_image
 from stages.report.words import clip
 
 LOSSLESS_UP_TO = 40  # pixels; below this PNG is small, and JPEG would blur what little there is
@@ -35,16 +36,15 @@ class Pictures:
             return None
         try:
             return shrunk(self._images.read(row), self._side)
-        except DataError:
+        except (DataError, BrokenImageError):
             return None
 
 
 def shrunk(data: bytes, side: int) -> Image.Image:
     """Decode a picture and make its longer side at most `side`."""
-    with Image.open(io.BytesIO(data)) as picture:
-        small = picture.convert("RGB")
-    small.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return small
+    picture = decode_image(data)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return picture
 
 
 def data_uri(picture: Image.Image) -> str:

@@ -51,7 +51,8 @@ class LabelRows:
         """Tell which labels the machine changed, or would have changed behind a closed gate."""
         if self.applied:
             return self._is("action", "relabel")
-        return self.train & ~self._is("action", "trusted") & (self.given >= 0) & (self.given != self.target)
+        differs = (self.given >= 0) & (self.given != self.target)
+        return np.asarray(self.train & ~self._is("action", "trusted") & differs, dtype=bool)
 
     @cached_property
     def review(self) -> Mask:

@@ -10,9 +10,9 @@ import pyarrow as pa
 from pipeline.models import ModelMetrics, Outcome
 from stages.report.core import Reliability
 from stages.report.figures import MOST_IN_HEAT_MAP, Draw, bars, calibration, heat_map
-from stages.report.lineage import Step
 from stages.report.pictures import Pictures
 from stages.report.rows import LabelRows
+from stages.report.steps import Step
 from stages.report.words import Verdict, number, percent, verdict
 
 
@@ -144,9 +144,9 @@ def noise_figure(found: Findings) -> tuple[Draw, str] | None:
         return lambda: heat_map(matrix, names), "What each class was labelled as, in percent"
     if per_class:
         shares = [float(share or 0) for share in per_class]
-        shown = min(len(names), MOST_IN_HEAT_MAP)
-        title = f"Estimated share of wrong labels, {shown} of {number(len(names))} classes, the noisiest first"
-        return lambda: bars(shares, names, title), title
+        worst = [int(i) for i in np.argsort(-np.asarray(shares), kind="stable")[:MOST_IN_HEAT_MAP]]
+        title = f"Estimated share of wrong labels, {len(worst)} of {number(len(names))} classes, the noisiest first"
+        return lambda: bars([shares[i] for i in worst], [names[i] for i in worst], ""), title
     return None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from pipeline.artifacts import Artifact, Ref
+from pipeline.artifacts import Artifact
 from pipeline.store import Store
 
 NOT_SHOWN = frozenset({"shards"})
@@ -26,7 +26,7 @@ class Step:
     config: str
 
 
-def lineage(store: Store, inputs: Mapping[str, Artifact]) -> list[Step]:
+def steps_behind(store: Store, inputs: Mapping[str, Artifact]) -> list[Step]:
     """List the inputs and all they were made from, the earliest first."""
     found: dict[str, Artifact] = {}
 
@@ -35,19 +35,14 @@ def lineage(store: Store, inputs: Mapping[str, Artifact]) -> list[Step]:
         if name in found or artifact.manifest.kind in NOT_SHOWN:
             return
         for ref in artifact.manifest.inputs.values():
-            before = None if ref.kind in NOT_SHOWN else _find(store, ref)
-            if before is not None:
+            before = None if ref.kind in NOT_SHOWN else store.find(ref.kind, ref.key)
+            if before is not None:  # an old one may have been collected
                 visit(before)
         found[name] = artifact
 
     for name in sorted(inputs):
         visit(inputs[name])
     return [_step(artifact) for artifact in found.values()]
-
-
-def _find(store: Store, ref: Ref) -> Artifact | None:
-    """Look up an input; an old one may have been collected."""
-    return store.find(ref.kind, ref.key)
 
 
 def _step(artifact: Artifact) -> Step:
