@@ -1,0 +1,45 @@
+"""Options that several commands share, so that they mean and say the same everywhere."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.store import Store
+
+STORE_FOLDER = "puriflow-store"
+
+Document = Annotated[Path, typer.Argument(metavar="CLEAN.YAML", help="The document that describes the run")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, also on failure")]
+StoreUrl = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        envvar="PURIFLOW_STORE",
+        help=f"A folder or s3://bucket/prefix; default: {STORE_FOLDER}",
+    ),
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one value, such as purify.method=knn")
+]
+Profile = Annotated[str, typer.Option("--profile", metavar="NAME", help="Defaults: quick, standard or thorough")]
+
+
+def existing(url: str) -> "Store":
+    """Open a store to read from: one that is not there is a mistake."""
+    from pipeline.errors import StoreError
+    from pipeline.store import FileStore
+
+    store = opened(url)
+    if isinstance(store, FileStore) and not store.root.is_dir():
+        raise StoreError(f"there is no store {store.url}.", "Name it with --store, or run `puriflow clean` first.")
+    return store
+
+
+def opened(url: str, folder: Path = Path()) -> "Store":
+    """Open the store that was named, or the one in a folder."""
+    from pipeline.store import open_store
+
+    return open_store(url or str(folder.absolute() / STORE_FOLDER))
