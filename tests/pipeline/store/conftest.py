@@ -1,0 +1,77 @@
+"""Stores to test against: a folder, a real S3 service on loopback, fsspec's memory."""
+
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.artifacts import Artifact, Manifest, list_files
+from pipeline.store import Store, open_store, utc_now
+
+SERVER = Path(__file__).with_name("s3_server.py")
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    process = subprocess.Popen([sys.executable, SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+    finally:
+        process.stdin.close()
+        process.wait(20)
+        process.stdout.close()
+
+
+@pytest.fixture
+def s3_environment(s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tester")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-a-secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("PURIFLOW_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def s3_url(s3_environment: None) -> str:
+    import s3fs
+
+    bucket = f"bucket-{uuid.uuid4().hex[:12]}"
+    s3fs.S3FileSystem(skip_instance_cache=True).mkdir(bucket)
+    return f"s3://{bucket}/a prefix/ü"
+
+
+@pytest.fixture(params=["file", "s3", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    if request.param == "file":
+        return open_store(str(tmp_path / "a störe"))
+    if request.param == "s3":
+        return open_store(request.getfixturevalue("s3_url"))
+    monkeypatch.setenv("PURIFLOW_CACHE", str(tmp_path / "cache"))
+    return open_store(f"memory://{uuid.uuid4().hex}/store")
+
+
+Put = Callable[..., Artifact]
+
+
+@pytest.fixture(scope="session")
+def put() -> Put:
+    """Publish a small artifact: put(store, kind, key, files, inputs=…, …)."""
+
+    def publish(
+        store: Store, kind: str, key: str, files: dict[str, bytes] | None = None, **fields: object
+    ) -> Artifact:
+        with store.staging(kind, key) as folder:
+            for name, content in (files or {"data.bin": b"content of " + key.encode()}).items():
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            inputs = {str(i): ref for i, ref in enumerate(fields.pop("of", ()))}  # type: ignore[arg-type,var-annotated]
+            known = {"created": utc_now(), "inputs": inputs, **fields}
+            return store.publish(folder, Manifest(kind=kind, key=key, files=list_files(folder), **known))  # type: ignore[arg-type]
+
+    return publish
