@@ -62,7 +62,7 @@ export PYTHON_CHECK
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON). Install Python 3.11 to 3.13 (on Debian: apt-get install python3-venv), or name one: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c "$$PYTHON_CHECK"
-	@echo "Setting up .venv: several minutes and about 8 GB the first time ..."
+	@echo "Setting up .venv: some minutes and 8 GB the first time ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q -c constraints.txt uv
 	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -b constraints.txt -e '.[s3,dev]'

@@ -20,11 +20,10 @@ COPYLEFT = re.compile(r"\b(A?GPL|Affero|GNU General Public)\b", re.IGNORECASE)
 def licence(name: str) -> str:
     """Read a package's licence from its metadata: the SPDX expression, else the classifiers, else the free text."""
     found = metadata.metadata(name)
-    if found.get("License-Expression"):
-        return str(found["License-Expression"])
+    if "License-Expression" in found:
+        return found["License-Expression"]
     classifiers = [c.split("::")[-1].strip() for c in found.get_all("Classifier") or [] if c.startswith("License")]
-    first_line = ((found.get("License") or "").strip().splitlines() or [""])[0]
-    return " OR ".join(classifiers) or first_line
+    return " OR ".join(classifiers) or (found["License"].strip().splitlines()[0] if "License" in found else "")
 
 
 def here(texts: list[str], extras: set[str]) -> list[Requirement]:

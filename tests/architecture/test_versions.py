@@ -1,7 +1,7 @@
 """No method's source changes without a decision whether its output does; `make versions` records the decision.
 
 For each method, versions.json holds its METHOD_VERSION and a digest of the sources that decide its output: everything
-its stage program imports from stages/ and pipeline/, the knobs (hashed into every key as values), the other methods,
+its stage program imports from stages/ and pipeline/ and its templates, the knobs (hashed into every key as values), the other methods,
 and what only carries data aside. Comments, docstrings and layout do not count.
 """
 
@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 RECORD = Path(__file__).with_name("versions.json")
 CARRIERS = re.compile(r"pipeline\.(errors|config|keys|artifacts|requests|progress|store)\b|stages\.shell\b|.*\.config$")
 PLUMBING = re.compile(r"pipeline\.(errors|requests|progress|store)\b")  # what the shell uses to carry
+TEMPLATES = {".j2", ".css"}
 IGNORED_FIELDS = {"type_params", "type_comment", "kind"}  # these differ between versions of Python
 
 Record = dict[str, dict[str, dict[str, Any]]]
@@ -62,8 +63,9 @@ def normalised(node: Any) -> Any:
 
 
 def source_digest(starts: list[str], left_out: re.Pattern[str]) -> str:
-    """Hash the sources of some modules and of all they import, in the order of their names."""
-    seen: dict[str, Any] = {}
+    """Hash the sources of some modules and of all they import, and the templates beside the first."""
+    folder = ROOT / Path(*starts[0].split(".")[:-1])
+    seen: dict[str, Any] = {p.name: p.read_text(encoding="utf-8") for p in folder.glob("*.*") if p.suffix in TEMPLATES}
     pending = list(starts)
     while pending:
         name = pending.pop()
