@@ -1,8 +1,8 @@
 """No method's source changes without a decision whether its output does; `make versions` records the decision.
 
 For each method, versions.json holds its METHOD_VERSION and a digest of the sources that decide its output: everything
-its stage program imports from stages/ and pipeline/ and its templates, the knobs (hashed into every key as values), the other methods,
-and what only carries data aside. Comments, docstrings and layout do not count.
+its stage program imports from stages/ and pipeline/, and its templates. Left out are the knobs (every key holds their
+values), the other methods, what only carries data, and comments, docstrings and layout.
 """
 
 import ast
