@@ -17,7 +17,10 @@ def test_canonical_json_never_changes() -> None:
 def test_keys_never_change() -> None:
     """A change here makes every artifact of every store unfindable."""
     assert digest(VALUE) == "4e6f31e5afceab4444895bf66b5bc3eb"
-    assert artifact_key("purify", 3, {"method": "knn", "k": 10}, {"features": "f" * 32}) == "b4140d458b409c39005c818fc8a52887"
+    assert (
+        artifact_key("purify", 3, {"method": "knn", "k": 10}, {"features": "f" * 32})
+        == "b4140d458b409c39005c818fc8a52887"
+    )
 
 
 def test_order_of_names_does_not_count() -> None:

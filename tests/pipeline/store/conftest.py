@@ -62,9 +62,7 @@ Put = Callable[..., Artifact]
 def put() -> Put:
     """Publish a small artifact: put(store, kind, key, files, inputs=…, …)."""
 
-    def publish(
-        store: Store, kind: str, key: str, files: dict[str, bytes] | None = None, **fields: object
-    ) -> Artifact:
+    def publish(store: Store, kind: str, key: str, files: dict[str, bytes] | None = None, **fields: object) -> Artifact:
         with store.staging(kind, key) as folder:
             for name, content in (files or {"data.bin": b"content of " + key.encode()}).items():
                 path = folder / name
