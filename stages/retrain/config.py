@@ -69,6 +69,9 @@ class RetrainConfig(StageConfig):
     weigh_by_confidence: bool = Field(
         False, title="Weigh by confidence", description="Count every purified row by its calibrated confidence"
     )
+    precision: Literal["mixed", "full"] = Field(
+        "mixed", title="Precision", description="mixed: bfloat16 where the device is faster with it; full: float32"
+    )
     seed: int = Field(0, ge=0, lt=2**63, title="Seed", description="Decides start weights, order and augmentation")
     cross_entropy: CrossEntropyOptions = Field(
         default_factory=CrossEntropyOptions, title="cross_entropy", description="Options of cross_entropy"

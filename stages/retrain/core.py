@@ -1,0 +1,133 @@
+"""What rows teach: targets and weights from a label table; and how predictions are scored."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from pipeline.models import Score
+from stages.retrain.config import RetrainConfig
+
+Mask = npt.NDArray[np.bool_]
+Labels = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """For each row a few classes with their probabilities [N, t], and how much the row counts [N] (0 = not at all)."""
+
+    labels: Tensor
+    probs: Tensor
+    weights: Tensor
+
+    def targets(self, rows: Tensor, classes: int) -> Tensor:
+        """Spread some rows over all classes, [n, K]; what the few classes lack goes to all alike."""
+        probs = self.probs[rows]
+        rest = (1.0 - probs.sum(dim=1, keepdim=True)).clamp(min=0.0) / classes
+        return rest.expand(-1, classes).scatter_add(1, self.labels[rows], probs)
+
+    def shares(self, classes: int) -> Tensor:
+        """Return how often each class is taught, [K]."""
+        firm = torch.zeros(classes).index_add(0, self.labels.flatten(), (self.probs * self.weights[:, None]).flatten())
+        return firm / firm.sum().clamp(min=1e-12)
+
+
+def hard_lessons(labels: Labels, weights: npt.NDArray[np.float32]) -> Lessons:
+    """Teach one label a row; rows without one (-1) count nothing."""
+    known = labels >= 0
+    return Lessons(
+        torch.from_numpy(np.where(known, labels, 0).astype(np.int64)[:, None]),
+        torch.ones(len(labels), 1),
+        torch.from_numpy((weights * known).astype(np.float32)),
+    )
+
+
+def given_lessons(table: pa.Table, usable: Mask) -> Lessons:
+    """Teach the given labels as they came."""
+    given = np.asarray(table["given_label"].fill_null(-1).to_numpy(), dtype=np.int32)
+    return hard_lessons(given, usable.astype(np.float32))
+
+
+def purified_lessons(table: pa.Table, usable: Mask, config: RetrainConfig, soft: bool) -> Lessons:
+    """Teach the purified labels, or the beliefs behind them."""
+    purified = np.asarray(table["purified_label"].to_numpy(), dtype=np.int32)
+    hard = hard_lessons(purified, usable * row_weights(table, config))
+    if not soft:
+        return hard
+    labels, probs = top_classes(table)
+    firm = torch.from_numpy(is_action(table, "trusted"))[:, None]
+    rest = torch.zeros_like(probs)
+    rest[:, 0] = 1.0
+    labels = torch.where(firm, hard.labels.expand_as(labels), labels)
+    return Lessons(labels, torch.where(firm, rest, probs), hard.weights)
+
+
+def row_weights(table: pa.Table, config: RetrainConfig) -> npt.NDArray[np.float32]:
+    """Weigh rows by what is to be done with doubtful ones; trusted rows always count in full."""
+    confidence = np.asarray(table["confidence"].to_numpy(zero_copy_only=False), dtype=np.float32)
+    weights = confidence if config.weigh_by_confidence else np.ones_like(confidence)
+    review = is_action(table, "review")
+    match config.review_rows:
+        case "drop":
+            weights = np.where(review, np.float32(0), weights)
+        case "downweight":
+            weights = np.where(review, confidence, weights)
+        case "keep":
+            pass
+    return np.where(is_action(table, "trusted"), np.float32(1), weights)
+
+
+def top_classes(table: pa.Table) -> tuple[Tensor, Tensor]:
+    """Read the lists of best classes and their probabilities as [N, t] each, filled up with probability 0."""
+    lists = [table[name].combine_chunks() for name in ("top_labels", "top_probs")]
+    offsets = lists[0].offsets.to_numpy()
+    lengths = np.diff(offsets)
+    place = np.arange(max(int(lengths.max(initial=1)), 1))[None, :] < lengths[:, None]
+    labels = np.zeros(place.shape, np.int64)
+    probs = np.zeros(place.shape, np.float32)
+    labels[place] = lists[0].flatten().to_numpy()
+    probs[place] = lists[1].flatten().to_numpy()
+    return torch.from_numpy(labels), torch.from_numpy(probs)
+
+
+def is_action(table: pa.Table, action: str) -> Mask:
+    """Tell which rows have an action."""
+    return np.asarray(table["action"].cast(pa.string()).to_numpy(zero_copy_only=False) == action, dtype=bool)
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """The rows of one split that can be scored, with the labels to score them by."""
+
+    rows: npt.NDArray[np.int64]
+    labels: Labels
+    trusted: Mask
+
+    def score(self, predicted: Labels) -> Score | None:
+        """Score predictions for these rows; None where there are none."""
+        if not len(self.rows):
+            return None
+        accuracy = float((predicted == self.labels).mean())
+        if self.trusted.all():
+            return Score(accuracy=accuracy, rows=len(self.rows), scored_on="trusted")
+        return Score(accuracy=accuracy, rows=len(self.rows), scored_on="mixed" if self.trusted.any() else "given")
+
+
+def yardstick(split: Mask, trusted: Labels, given: Labels) -> Yardstick:
+    """Score the rows of a split by trusted labels where known, else by given ones."""
+    labels = np.where(trusted >= 0, trusted, given)
+    rows = np.flatnonzero(split & (labels >= 0))
+    return Yardstick(rows, labels[rows], trusted[rows] >= 0)
+
+
+def summary_of(curve: Sequence[Mapping[str, Any]], name: str) -> tuple[float | None, float | None, float | None]:
+    """Take best, last and mean of the last ten epochs from a training's notes."""
+    values = [float(entry[name]) for entry in curve if name in entry]
+    if not values:
+        return None, None, None
+    return max(values), values[-1], sum(values[-10:]) / len(values[-10:])

@@ -1,0 +1,161 @@
+"""What a classifier is trained on, image or features alike: batches, the network before training, its description."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from pipeline.artifacts import Artifact
+from pipeline.datasets.images import open_images
+from pipeline.errors import DataError
+from pipeline.features import Features, open_features
+from stages.images.augment import augment
+from stages.images.augmentation import Augmentation
+from stages.images.cache import ImageCache
+from stages.images.load import load_pixels
+from stages.networks.classifiers import Standardise, build_head, join
+from stages.networks.encoder import DESCRIPTION_FILE, WEIGHTS_FILE, Encoder, load_encoder
+from stages.networks.heads import build_classifier
+from stages.retrain.config import RetrainConfig
+from stages.shell import Context
+
+CHUNK = 1024
+
+Rows = npt.NDArray[np.int64]
+
+
+class Batches(Protocol):
+    """Where inputs come from; rows are numbered among the usable ones."""
+
+    def plain(self, rows: Tensor) -> Tensor:
+        """Take inputs as they are."""
+
+    def varied(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Take inputs to train on, changed at random where that keeps what they show."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """The usable rows of a dataset, their batches, an untrained network for them, and how to say what it is."""
+
+    sample_ids: Any  # pa.ChunkedArray of all rows
+    usable: Rows
+    batches: Batches
+    network: nn.Module
+    whole: Callable[[nn.Module], nn.Module]  # from the trained network to the one that is shipped
+    description: dict[str, Any]
+
+
+class ImageBatches:
+    """Decoded images, shifted and mirrored for training."""
+
+    def __init__(self, cache: ImageCache, shift: float, flip: bool) -> None:
+        self._cache = cache
+        self._how = Augmentation(crop_scale=1, crop_ratio=1, flip=flip, shift=shift, colour=0, grey=0)
+
+    def plain(self, rows: Tensor) -> Tensor:
+        """Take images as they are."""
+        return self._cache.batch(rows)
+
+    def varied(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Take images, each changed in its own way."""
+        return augment(self._cache.batch(rows), self._how, generator)
+
+
+class FeatureBatches:
+    """Rows of numbers, always as they are."""
+
+    def __init__(self, take: Callable[[Rows], Any], device: torch.device) -> None:
+        self._take = take
+        self._device = device
+
+    def plain(self, rows: Tensor) -> Tensor:
+        """Take rows."""
+        return torch.as_tensor(np.asarray(self._take(rows.numpy()), dtype=np.float32)).to(self._device)
+
+    def varied(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Take rows."""
+        return self.plain(rows)
+
+
+def open_material(config: RetrainConfig, context: Context, classes: int, device: torch.device) -> Material:
+    """Open images with their encoder, or features."""
+    if "images" in context.request.inputs:
+        return image_material(config, context, classes, device)
+    return feature_material(config, open_features(context.input("features")), classes, device)
+
+
+def some(usable: Rows, count: int) -> Rows:
+    """Refuse a dataset without readable rows."""
+    if not len(usable):
+        raise DataError(f"none of {count} rows is readable, so there is nothing to train on.", "Look at the report.")
+    return usable
+
+
+def feature_material(config: RetrainConfig, features: Features, classes: int, device: torch.device) -> Material:
+    """Train a small network on features."""
+    usable = some(np.flatnonzero(features.ok), len(features))
+    batches = FeatureBatches(lambda rows: features.take(usable[rows]), device)
+    torch.manual_seed(config.seed)
+    network = standardised_head(batches, len(usable), (features.dim, config.hidden, classes))
+    description = {"input": "features", "network": {"inputs": features.dim, "hidden": config.hidden}}
+    return Material(features.rows["sample_id"], usable, batches, network, lambda trained: trained, description)
+
+
+def image_material(config: RetrainConfig, context: Context, classes: int, device: torch.device) -> Material:
+    """Train the encoder with a head on it, or the head alone."""
+    images = open_images(context.input("images"))
+    encoder = starting_encoder(context.input("encoder"), config).to(device)
+    usable = some(np.flatnonzero(images.ok), len(images))
+    size = encoder.description.image_size
+    cache = ImageCache(load_pixels(images, usable, size, context), device)
+    pictures = ImageBatches(cache, config.shift, config.flip)
+    ids = images.rows["sample_id"]
+    description = {
+        "input": "images",
+        "network": {"encoder": encoder.description.model_dump(mode="json"), "scaled_head": config.freeze},
+        "preprocessing": {"colours": "RGB", "range": [0, 1], "fit": "centre square, bilinear", "image_size": size},
+    }
+    if not config.freeze:
+        classifier = build_classifier(encoder, classes)
+        return Material(ids, usable, pictures, classifier, lambda trained: trained, description)
+    features = encode_all(encoder, pictures, len(usable), context)
+    batches = FeatureBatches(lambda rows: features[rows], device)
+    network = standardised_head(batches, len(usable), (encoder.dim, 0, classes))
+    return Material(ids, usable, batches, network, lambda trained: join(encoder, trained), description)
+
+
+def starting_encoder(artifact: Artifact, config: RetrainConfig) -> Encoder:
+    """Take the trained encoder, or a new one of the same architecture."""
+    trained = load_encoder(artifact.path(DESCRIPTION_FILE), artifact.path(WEIGHTS_FILE))
+    torch.manual_seed(config.seed)  # the one place where torch's layers draw their first weights
+    return trained if config.start_from == "encoder" else Encoder(trained.description)
+
+
+def encode_all(encoder: Encoder, pictures: ImageBatches, count: int, context: Context) -> npt.NDArray[np.float32]:
+    """Encode all images once, [count, dim]."""
+    encoded = np.empty((count, encoder.dim), np.float32)
+    encoder.eval()
+    with torch.inference_mode():
+        for rows in torch.split(torch.arange(count), CHUNK):
+            context.stop.check()
+            encoded[rows.numpy()] = encoder(pictures.plain(rows)).cpu().numpy()
+            context.progress.report("encode", int(rows[-1]) + 1, count, "images")
+    return encoded
+
+
+def standardised_head(batches: Batches, count: int, shape: tuple[int, int, int]) -> nn.Module:
+    """Build a head (inputs, hidden, classes) for inputs as they are."""
+    inputs, hidden, classes = shape
+    total, squares = torch.zeros(inputs).double(), torch.zeros(inputs).double()
+    for rows in torch.split(torch.arange(count), CHUNK):
+        values = batches.plain(rows).double().cpu()
+        total, squares = total + values.sum(dim=0), squares + values.square().sum(dim=0)
+    mean = total / count
+    spread = (squares / count - mean.square()).clamp(min=0).sqrt()
+    varies = spread > 1e-6 * (1 + mean.abs())
+    return build_head(Standardise(mean, torch.where(varies, spread, torch.ones_like(spread))), hidden, classes)
