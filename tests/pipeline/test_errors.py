@@ -40,13 +40,13 @@ def test_users_mistakes_end_with_2_and_ours_with_1() -> None:
 
 def test_unknown_codes_of_a_newer_child_still_become_an_error() -> None:
     error = error_from_dict({"code": "from the future", "message": "m"})
-    with pytest.raises(PuriflowError, match="^m$"):
+    with pytest.raises(PuriflowError, match="m"):
         raise error
 
 
-class _Custom(StoreError):
+class CustomError(StoreError):
     code: ClassVar[str] = "test_only"
 
 
 def test_subclasses_defined_elsewhere_are_found() -> None:
-    assert type(error_from_dict(_Custom("m").to_dict())) is _Custom
+    assert type(error_from_dict(CustomError("m").to_dict())) is CustomError

@@ -28,5 +28,5 @@ def test_a_missing_request_file_is_the_callers_mistake(tmp_path: Path) -> None:
 def test_an_unreadable_request_says_what_does_not_fit(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "request.json"
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match="request .* (does not fit|cannot be read)"):
+    with pytest.raises(ConfigError, match=r"request .* (does not fit|cannot be read)"):
         load_request(path)

@@ -30,12 +30,18 @@ def test_the_first_wins_and_the_second_gets_the_winner(store: Store, put) -> Non
 
 
 def test_a_stage_that_fails_publishes_nothing(store: Store) -> None:
-    folder = Path()
-    with pytest.raises(RuntimeError, match="stage broke"), store.staging("labels", "k1") as folder:
-        (folder / "half").write_bytes(b"x")
-        raise RuntimeError("stage broke")
+    staged = []
+
+    def broken() -> None:
+        with store.staging("labels", "k1") as folder:
+            staged.append(folder)
+            (folder / "half").write_bytes(b"x")
+            raise RuntimeError("stage broke")
+
+    with pytest.raises(RuntimeError, match="stage broke"):
+        broken()
     assert store.find("labels", "k1") is None
-    assert not folder.exists()
+    assert not staged[0].exists()
     assert store.children("labels") == []
 
 
@@ -148,7 +154,7 @@ def test_nothing_is_left_beside_the_artifacts(store: Store, put, tmp_path: Path)
     for area in (".staging", ".locks"):
         assert store.children(area) == []
     local = tmp_path / "cache"
-    assert not local.exists() or [p for p in (local / "staging").rglob("*")] == []
+    assert not local.exists() or list((local / "staging").rglob("*")) == []
 
 
 def test_an_artifact_of_no_files_is_one(store: Store) -> None:
