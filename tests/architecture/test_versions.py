@@ -114,6 +114,11 @@ def fault(stage: str, method: str, found: dict[str, Any]) -> str:
     return ""
 
 
+@pytest.mark.parametrize("stage", stage_names())
+def test_every_stage_is_a_program(stage: str) -> None:
+    assert module_path(f"stages.{stage}.__main__")
+
+
 @pytest.mark.parametrize("stage", ["shell", *stage_names()])
 def test_somebody_decided_whether_the_output_of_changed_methods_changed(stage: str) -> None:
     faults = [fault(stage, method, found) for method, found in current()[stage].items()]
