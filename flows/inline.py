@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from flows.child import Children
 from flows.document import CleanRequest
 from flows.lookup import Lookup
 from flows.outcome import CleanResult, describe
-from flows.recipe import StageOutcome, clean, stages_of
+from flows.recipe import RunStage, StageOutcome, clean, stages_of
 from pipeline.artifacts import Artifact, Ref
 from pipeline.config import StageConfig
 from pipeline.errors import InterruptedRunError, PuriflowError, StageFailedError
@@ -22,6 +22,8 @@ from pipeline.requests import Resources, StageRequest
 from pipeline.store import FileStore, Store
 from pipeline.store.published import publish_labels
 from pipeline.store.runs import RunArtifact, RunRecord, State, begin_run, newest_run, save_run
+
+Around = Callable[[RunStage], RunStage]
 
 
 class Observer(Protocol):
@@ -84,12 +86,10 @@ class InlineStages:
 
 
 def run_clean(
-    request: CleanRequest, store: Store, observer: Observer, resources: Resources, rehash: bool = False
+    request: CleanRequest, store: Store, observer: Observer, resources: Resources, around: Around | None = None
 ) -> CleanResult:
-    """Clean a dataset on this machine; `rehash` reads every file again."""
+    """Clean a dataset on this machine; `around` may wrap every stage, as a Prefect task does."""
     started = time.monotonic()
-    if rehash:
-        request = request.model_copy(update={"dataset": request.dataset.model_copy(update={"rehash": True})})
     name = request.dataset.name
     lookup = lookup_for(store, name)
     record = begin_run(store, name, request.title, request.model_dump(mode="json"))
@@ -97,7 +97,8 @@ def run_clean(
     with work_folder(store) as work, children.listening():
         stages = InlineStages(store, lookup, work, children, observer, resources, record, len(stages_of(request)))
         try:
-            result = describe(record.id, clean(request, stages), time.monotonic() - started)
+            run_stage = around(stages) if around else stages
+            result = describe(record.id, clean(request, run_stage), time.monotonic() - started)
             if request.publish.enabled:
                 labels = stages.record.artifacts["purify"].ref
                 version = publish_labels(store, name, labels, force=request.publish.force, run=record.id)

@@ -1,14 +1,11 @@
 """`puriflow clean`: run the recipe on this machine."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from flows.cli.options import AsJson, Document, Profile, Settings, StoreUrl, opened
 from flows.cli.output import emit, errors
-
-if TYPE_CHECKING:
-    from flows.document import CleanRequest
 
 EXAMPLE = "puriflow clean clean.yaml --set purify.method=knn --publish"
 
@@ -35,20 +32,10 @@ def command(
     from flows.terminal import choose_view
     from pipeline.requests import Resources
 
-    request = load_document(document, settings or [], profile)
-    request = published(request) if publish else request
-    request = forced(request) if force else request
+    switches = {"publish.enabled": publish, "publish.force": force, "dataset.rehash": rehash}
+    chosen = [*(settings or []), *(f"{name}=true" for name, wanted in switches.items() if wanted)]
+    request = load_document(document, chosen, profile)
     resources = Resources(device=device, workers=workers)
     with choose_view(errors(), quiet=as_json) as view:
-        result = run_clean(request, opened(store, document.absolute().parent), view, resources, rehash)
+        result = run_clean(request, opened(store, document.absolute().parent), view, resources)
     emit(result.to_dict(), as_json, lambda console: render_result(console, result))
-
-
-def published(request: "CleanRequest") -> "CleanRequest":
-    """Ask for a new version, whatever the document says."""
-    return request.model_copy(update={"publish": request.publish.model_copy(update={"enabled": True})})
-
-
-def forced(request: "CleanRequest") -> "CleanRequest":
-    """Publish even over a version that knows newer labels."""
-    return request.model_copy(update={"publish": request.publish.model_copy(update={"force": True})})

@@ -81,4 +81,4 @@ def as_ours(error: BaseException) -> PuriflowError:
             f"{type(error).__name__}: {error}", "This is our fault: please report it with these lines."
         )
     context = getattr(error, "ctx", None)
-    return UserError(say(), f"See `{context.command_path if context else 'puriflow'} --help`.")
+    return UserError(f"{say().rstrip('.')}.", f"See `{context.command_path if context else 'puriflow'} --help`.")

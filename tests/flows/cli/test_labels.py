@@ -1,0 +1,81 @@
+"""`puriflow labels` and `puriflow publish`: the same table by every name it has."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main
+from pipeline.labels import SCHEMA
+
+
+def shown(capsys: pytest.CaptureFixture[str]) -> dict:
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_table_says_what_it_is(finished, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["labels", "show", str(finished.labels.path("labels.parquet")), "-n", "2"]) == 0
+    words = capsys.readouterr().out
+    assert "6 rows of 2 classes" in words
+    assert "keep 1 · relabel 2 · review 1 · trusted 1 · none 1" in words
+    assert "about 40.0 % (35.0 % to 45.0 %) of the given labels" in words
+    assert "+35.0 points (+25.0 to +45.0) on 100 trusted rows" in words
+    assert "proven (open, labels were changed). the lower bound is above 0." in words
+    assert "row 1" in words
+    assert "row 2" not in words
+
+
+def test_rows_of_one_action_can_be_asked_for(finished, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(finished.labels.path("labels.parquet").parent)
+    assert main(["labels", "show", path, "--action", "relabel", "--json"]) == 0
+    rows = shown(capsys)["sample"]
+    assert [row["sample_id"] for row in rows] == ["row 1", "row 3"]
+    assert rows[1]["given_name"] is None
+    assert rows[0]["given_name"] == "dög"
+    assert main(["labels", "show", path, "--action", "relable"]) == 2
+
+
+def test_a_document_names_its_last_run_and_a_dataset_its_newest_version(
+    finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = tmp_path / "clean.yaml"
+    document.write_text("dataset: {name: pets, kind: image_folder, path: pics}\n")
+    finished.store.root.rename(tmp_path / "puriflow-store")
+    store = tmp_path / "puriflow-store"
+    assert main(["labels", "show", str(document), "--json"]) == 0
+    assert shown(capsys)["rows"] == 6
+    assert main(["labels", "show", f"{store}/pets"]) == 2
+    assert "no published dataset 'pets'" in capsys.readouterr().err
+    assert main(["publish", str(document), "--json"]) == 0
+    assert shown(capsys)["n"] == 1
+    assert main(["labels", "show", f"{store}/pets", "--json"]) == 0
+    assert shown(capsys)["counts"] == {"keep": 1, "relabel": 2, "review": 1, "trusted": 1, "none": 1}
+
+
+def test_a_table_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["labels", "show", str(tmp_path / "nowhere" / "labels.parquet")]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_the_schema_describes_every_column(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["labels", "schema", "--json"]) == 0
+    described = shown(capsys)
+    assert [column["name"] for column in described["columns"]] == SCHEMA.names
+    assert described["schema_version"] == 1
+    types = {column["name"]: column["type"] for column in described["columns"]}
+    assert types["given_name"] == "dictionary<string>"
+    assert types["top_probs"] == "list<float32>"
+
+
+def test_a_rollback_is_a_new_version(finished, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["publish", "pets", "--store", finished.url]) == 0
+    assert main(["publish", f"{finished.url}/pets", "--labels", "bbbb", "--force"]) == 0
+    assert main(["publish", "pets", "--store", finished.url, "--rollback", "1"]) == 0
+    assert "pets: version 3 (version 1 again), gate proven" in capsys.readouterr().out
+    assert main(["publish", "pets", "--store", finished.url, "--rollback", "9"]) == 2
+    assert "has no version 9; it has: 1, 2, 3" in capsys.readouterr().err
+
+
+def test_a_dataset_without_a_run_cannot_be_published(finished, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["publish", "plants", "--store", finished.url]) == 2
+    assert "no completed run of dataset 'plants'" in capsys.readouterr().err
