@@ -2,18 +2,19 @@
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from itertools import islice
+
+import pyarrow as pa
 
 from pipeline.errors import DataError
 
 NAMED = 5
 
 
-def naming(values: Iterable[object], total: int | None = None) -> str:
-    """Quote the first few values and count the others."""
-    values = list(values) if total is None else list(islice(values, NAMED))
-    total = len(values) if total is None else total
-    shown = ", ".join(repr(v) for v in values[:NAMED])
+def naming(values: Iterable[object] | pa.ChunkedArray, total: int | None = None) -> str:
+    """Quote the first few values and count the others (of `total`, where only the first are given)."""
+    first = values.slice(0, NAMED).to_pylist() if isinstance(values, pa.ChunkedArray | pa.Array) else list(values)
+    total = total or (len(values) if isinstance(values, pa.ChunkedArray | pa.Array) else len(first))
+    shown = ", ".join(repr(value) for value in first[:NAMED])
     return f"{shown} and {total - NAMED} more" if total > NAMED else shown
 
 

@@ -55,28 +55,36 @@ def walk(folder: Path, base: str, roots: list[str]) -> Files:
     found: list[tuple[str, int, int]] = []
     outside: list[str] = []
     top = os.path.realpath(folder)
-    pending, seen = [(top, "" if top == base else os.path.relpath(top, base) + "/")], set()
+    pending: list[tuple[str, str, tuple[str, ...]]] = [
+        (top, "" if top == base else os.path.relpath(top, base) + "/", (top,))
+    ]
     while pending:
-        place, prefix = pending.pop()
-        real = os.path.realpath(place)
-        if real in seen:  # a link that leads back
-            continue
-        seen.add(real)
+        place, prefix, ancestors = pending.pop()
         for entry in _scan(place):
             if entry.name.startswith("."):
                 continue
-            name = prefix + entry.name
-            if entry.is_symlink() and not inside(os.path.realpath(entry.path), roots):
+            name, link = prefix + entry.name, entry.is_symlink()
+            real = os.path.realpath(entry.path) if link else entry.path
+            if link and not inside(real, roots):
                 outside.append(name)
             elif entry.is_dir():
-                pending.append((entry.path, name + "/"))
+                if real not in ancestors:  # a link that leads back
+                    pending.append((entry.path, name + "/", (*ancestors, real)))
             elif entry.is_file():
                 status = entry.stat()
                 found.append((name, status.st_size, status.st_mtime_ns))
     refuse(outside, f"symbolic links in {folder} lead")
+    refuse_undecodable([f[0] for f in found])
     found.sort()
     numbers = np.array([f[1:] for f in found], np.int64).reshape(-1, 2)
     return Files(base, [f[0] for f in found], numbers[:, 0], numbers[:, 1])
+
+
+def refuse_undecodable(names: list[str]) -> None:
+    """Refuse file names that are no UTF-8: no table could hold them."""
+    torn = [ascii(name) for name in names if not name.isascii() and name != name.encode(errors="replace").decode()]
+    if torn:
+        raise DataError(f"{len(torn)} file names are not UTF-8: {naming(torn)}.", "Rename the files.")
 
 
 def _scan(place: str) -> Iterator[os.DirEntry[str]]:

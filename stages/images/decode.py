@@ -11,7 +11,7 @@ The result is RGB, eight bits a channel, upright:
 import io
 from typing import TYPE_CHECKING
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +57,7 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
             return upright(image)
     except (MemoryError, BrokenImageError):
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise BrokenImageError("not an image in a known format") from error
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error, IndexError, ...
         raise BrokenImageError(f"cannot be decoded: {one_line(error)}") from error
