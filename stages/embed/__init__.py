@@ -1,0 +1,1 @@
+"""embed: features of all samples, their neighbours, strangers and duplicates."""

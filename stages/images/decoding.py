@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.datasets.images import ImageRows
-from stages.images.decode import decode
+from pipeline.errors import DataError
+from stages.images.decode import BrokenImageError, decode_image
 
 BLOCK_ROWS = 256
 ALONE_SECONDS = 1.0  # a worker takes longer than that to start
@@ -23,28 +25,35 @@ ALONE_SECONDS = 1.0  # a worker takes longer than that to start
 Pixels = NDArray[np.uint8]
 
 
-def fit_square(image: Pixels, size: int) -> Pixels:
-    """Scale the centre square of an image [h, w, 3] to [size, size, 3]."""
-    height, width = image.shape[:2]
-    if height == width == size:
+def fit_square(image: Image.Image, size: int) -> Image.Image:
+    """Scale the centre square of an image to size × size."""
+    width, height = image.size
+    if width == height == size:
         return image
-    edge = min(height, width)
+    edge = min(width, height)
     left, top = (width - edge) / 2, (height - edge) / 2
-    box = (left, top, left + edge, top + edge)
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, box=box))
+    return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + edge, top + edge))
 
 
 def decode_rows(images: ImageRows, rows: NDArray[np.int64], size: int) -> Pixels:
-    """Decode some rows to [n, size, size, 3]."""
+    """Decode some rows, which ingest found usable, to [n, size, size, 3]."""
     block = np.empty((len(rows), size, size, 3), np.uint8)
     for place, row in enumerate(rows):
-        block[place] = fit_square(decode(images.read(int(row))), size)
+        try:
+            block[place] = np.asarray(fit_square(decode_image(images.read(int(row)), sys.maxsize), size))
+        except BrokenImageError as error:
+            raise DataError(
+                f"image of row '{images.sample_ids[row]}' was usable at ingest and is no more: {error}.",
+                "Run `puriflow store verify`, then ingest again.",
+            ) from error
     return block
 
 
-def decode_blocks(images: ImageRows, rows: NDArray[np.int64], size: int, workers: int) -> Iterator[Pixels]:
+def decode_blocks(
+    images: ImageRows, rows: NDArray[np.int64], size: int, workers: int, block_rows: int = BLOCK_ROWS
+) -> Iterator[Pixels]:
     """Decode rows in order, block by block: alone for a second, then, where much is left, by worker processes."""
-    blocks = deque(rows[start : start + BLOCK_ROWS] for start in range(0, len(rows), BLOCK_ROWS))
+    blocks = deque(rows[start : start + block_rows] for start in range(0, len(rows), block_rows))
     started = time.monotonic()
     while blocks and (workers < 2 or len(blocks) < 2 * workers or time.monotonic() - started < ALONE_SECONDS):
         yield decode_rows(images, blocks.popleft(), size)
