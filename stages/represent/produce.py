@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from pipeline.datasets.images import ImageRows, open_images
 from pipeline.errors import DataError
 from stages.images.augment import augment
-from stages.images.cache import ImageCache, write_cache
-from stages.images.decoding import decode_blocks
+from stages.images.cache import ImageCache
+from stages.images.load import load_pixels
 from stages.networks.devices import mixed_precision, pick_device
 from stages.networks.encoder import Encoder, EncoderDescription, save_encoder
 from stages.represent.config import RepresentConfig
@@ -36,7 +36,7 @@ def produce(config: RepresentConfig, context: Context) -> dict[str, Any]:
     torch.set_num_threads(context.workers)
     images = open_images(context.input("images"))
     rows = usable_rows(images)
-    cache = ImageCache(decode_images(images, rows, config.image_size, context), device)
+    cache = ImageCache(load_pixels(images, rows, config.image_size, context), device)
     network = build_network(config, cache).to(device, memory_format=torch.channels_last)
     started = time.monotonic()
     state = train(config, context, network, cache, device)
@@ -62,22 +62,6 @@ def usable_rows(images: ImageRows) -> NDArray[np.int64]:
             "Add images, or bring features (dataset.kind: features).",
         )
     return rows
-
-
-def decode_images(images: ImageRows, rows: NDArray[np.int64], size: int, context: Context) -> NDArray[np.uint8]:
-    """Decode all rows into the cache, saying how far it is."""
-
-    def blocks() -> Any:
-        done = 0
-        for block in decode_blocks(images, rows, size, context.workers):
-            context.stop.check()
-            yield block
-            done += len(block)
-            context.progress.report("decode", done, len(rows), "images")
-
-    folder = context.request.work_folder
-    folder.mkdir(parents=True, exist_ok=True)
-    return write_cache(folder, blocks(), len(rows), size)
 
 
 def build_network(config: RepresentConfig, cache: ImageCache) -> Any:
