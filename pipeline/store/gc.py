@@ -103,7 +103,7 @@ def published_roots(store: Store, rules: Rules) -> set[Name]:
     """Collect the labels of the newest versions of each dataset, and what their runs made beside them."""
     found: set[Name] = set()
     for dataset in store.children(PUBLISHED):
-        for n in numbers(store, dataset)[-rules.versions :]:
+        for n in numbers(store, dataset)[::-1][: rules.versions]:
             version = read_version(store, dataset, n)
             found.add((version.labels.kind, version.labels.key))
             record = find_run(store, version.run) if version.run else None

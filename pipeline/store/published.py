@@ -1,7 +1,8 @@
 """Published label tables: numbered versions that never change, and two convenience copies of the newest.
 
 `published/<dataset>/versions/<n>.json` is created exclusively and names an immutable `labels-<m>-<key>.parquet`
-beside it, which is there before the version is.
+beside it, which is there before the version is. Best read the file that `latest.json` names. `labels.parquet` changes
+in one step, so whoever opens it once reads one version; pyarrow and pandas open a path twice: hand them the open file.
 """
 
 import hashlib

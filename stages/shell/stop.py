@@ -48,6 +48,7 @@ class StopFlag:
         """Listen to signals, and to the death of the parent that `PURIFLOW_PARENT` names."""
         signal.signal(signal.SIGTERM, self._handle)
         signal.signal(signal.SIGINT, self._handle)
+        os.register_at_fork(after_in_child=leave_signals_to_parent)
         parent = int(os.environ.get(PARENT_ENV, "0"))
         if parent:
             threading.Thread(target=self._watch, args=(parent,), daemon=True).start()
@@ -57,6 +58,12 @@ class StopFlag:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(GRACE_SECONDS)
         os._exit(128 + signal.SIGTERM)
+
+
+def leave_signals_to_parent() -> None:
+    """Let a forked worker end by SIGTERM at once, and leave Ctrl-C at a terminal to the stage, which tells it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def wait_for_death(process: int) -> None:
