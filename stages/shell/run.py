@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,10 +75,11 @@ def attempt(request: StageRequest, config_type: type[C], produce: Produce[C], st
             checkpoints.clear()
             return found
         set_seeds(int(getattr(config, "seed", 0) or 0))
-        progress = ProgressWriter(request.work_folder)
-        context = Context(request, store, progress, stop, checkpoints)
-        with store.staging(request.kind, request.key) as folder:
-            context.folder = folder
+        with (
+            store.staging(request.kind, request.key) as folder,
+            closing(ProgressWriter(request.work_folder)) as progress,
+        ):
+            context = Context(request, store, progress, stop, checkpoints, folder)
             started = time.monotonic()
             stop.immediate = False
             metrics = {**produce(config, context), "seconds": round(time.monotonic() - started, 3)}
