@@ -11,6 +11,7 @@ import importlib
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -83,19 +84,22 @@ def stage_names() -> list[str]:
     return sorted(path.parent.name for path in (ROOT / "stages").glob("*/config.py"))
 
 
+@cache
 def current() -> Record:
     """Describe the methods as they are now."""
     result: Record = {
         "shell": {"": {"version": SHELL_VERSION, "digest": source_digest(["stages.shell.run"], PLUMBING)}}
     }
     for stage in stage_names():
-        versions = importlib.import_module(f"stages.{stage}.config").VERSIONS
+        knobs = vars(importlib.import_module(f"stages.{stage}.config"))
+        versions = knobs["VERSIONS"]
+        further = {name: number for name, number in knobs.items() if name.endswith("_VERSION")}
         result[stage] = {}
         for method, version in versions.items():
             others = "|".join(rf"stages\.{stage}\.methods\.{other}\b" for other in versions if other != method)
             left_out = re.compile(f"{CARRIERS.pattern}|{others}" if others else CARRIERS.pattern)
             starts = [f"stages.{stage}.__main__", f"stages.{stage}.methods.{method}"]
-            result[stage][method] = {"version": version, "digest": source_digest(starts, left_out)}
+            result[stage][method] = {"version": version, "digest": source_digest(starts, left_out), **further}
     return result
 
 
@@ -103,6 +107,7 @@ def fault(stage: str, method: str, found: dict[str, Any]) -> str:
     """Say what is undecided about one method ('' where nothing is)."""
     recorded = json.loads(RECORD.read_text(encoding="utf-8")).get(stage, {}).get(method)
     where = "SHELL_VERSION in pipeline/keys.py" if stage == "shell" else f"VERSIONS in stages/{stage}/config.py"
+    where = where.replace(" in", "".join(f" (or {name})" for name in found if name.endswith("_VERSION")) + " in")
     if recorded is None:
         return f"{stage} '{method}' is new: run `make versions`"
     if found["version"] < recorded["version"]:
