@@ -93,10 +93,13 @@ def current() -> Record:
     for stage in stage_names():
         knobs = vars(importlib.import_module(f"stages.{stage}.config"))
         versions = knobs["VERSIONS"]
+        always = knobs.get("BASELINES", ())  # these run beside every method
         further = {name: number for name, number in knobs.items() if name.endswith("_VERSION")}
         result[stage] = {}
         for method, version in versions.items():
-            others = "|".join(rf"stages\.{stage}\.methods\.{other}\b" for other in versions if other != method)
+            others = "|".join(
+                rf"stages\.{stage}\.methods\.{other}\b" for other in versions if other not in {method, *always}
+            )
             left_out = re.compile(f"{CARRIERS.pattern}|{others}" if others else CARRIERS.pattern)
             starts = [f"stages.{stage}.__main__", f"stages.{stage}.methods.{method}"]
             result[stage][method] = {"version": version, "digest": source_digest(starts, left_out), **further}
