@@ -28,6 +28,7 @@ from stages.shell.stop import StopFlag
 from stages.shell.translate import translate
 
 ERROR_FILE = "error.json"
+KILL_SECONDS = 5
 
 C = TypeVar("C", bound=StageConfig)
 
@@ -42,6 +43,7 @@ def run(config_type: type[C], produce: Produce[C]) -> None:
         stop.install()
         request = load_request(request_path(sys.argv))
         work = request.work_folder
+        (work / ERROR_FILE).unlink(missing_ok=True)  # of an earlier attempt
         artifact = attempt(request, config_type, produce, stop)
         with suppress(OSError):  # nobody may be listening any more
             print(json.dumps({"artifact": str(artifact.ref), "metrics": artifact.metrics}), flush=True)  # noqa: T201 (the result)
@@ -50,6 +52,7 @@ def run(config_type: type[C], produce: Produce[C]) -> None:
         code = report_failure(translate(error), error, work, stop)
     for child in multiprocessing.active_children():
         child.kill()
+        child.join(KILL_SECONDS)
     os._exit(code)  # worker threads of libraries must not hold the end up
 
 
