@@ -1,6 +1,6 @@
 """Every knob of the stage purify."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -9,7 +9,9 @@ from pipeline.config import MethodOptions, StageConfig
 STAGE = "purify"
 KIND = "labels"
 VERSIONS: dict[str, int] = {"keep": 1, "knn": 1, "linear_probe": 1}
-BASELINES = ("keep", "knn", "linear_probe")
+Method = Literal["keep", "knn", "linear_probe"]
+Gating = Literal["strict", "mild", "off"]
+BASELINES: tuple[Method, ...] = ("keep", "knn", "linear_probe")
 
 
 class KnnOptions(MethodOptions):
@@ -23,7 +25,7 @@ class KnnOptions(MethodOptions):
 class LinearProbeOptions(MethodOptions):
     """Options of the leave-one-out ridge regression."""
 
-    strengths: tuple[float, ...] = Field(
+    strengths: tuple[Annotated[float, Field(gt=0, le=1e6)], ...] = Field(
         (0.03, 0.3, 3.0),
         min_length=1,
         max_length=8,
@@ -37,22 +39,19 @@ class LinearProbeOptions(MethodOptions):
         title="Neighbours",
         description="Append the mean of this many nearest rows to the features; 0 uses the features alone",
     )
-    rounds: int = Field(
-        3, ge=1, le=10, title="Rounds", description="Fits in all; each one after the first fits the beliefs before it"
-    )
 
 
 class PurifyConfig(StageConfig):
     """Turn given labels into purified ones, and say how sure that is."""
 
-    method: Literal["keep", "knn", "linear_probe"] = Field(
+    method: Method = Field(
         "linear_probe", title="Method", description="How labels are suggested; every method has the same last step"
     )
     seed: int = Field(0, ge=0, le=2**63 - 1, title="Seed", description="Draws the audit folds and the held-out share")
-    gate: Literal["strict", "mild", "off"] = Field(
+    gate: Gating = Field(
         "strict",
         title="Gate",
-        description="strict: change labels only where trusted rows prove a gain; mild: where they show one; off: always",
+        description="strict: change labels only if trusted rows prove a gain; mild: if they show one; off: always",
     )
     audit_share: float = Field(
         0.0,

@@ -1,0 +1,61 @@
+"""Fusion and calibration, the same after every method: P ∝ exp(a·log p_k + b·log T[k, g] + c·1[k = g]).
+
+The three numbers are a conditional logit on the trusted rows, pulled to (1, 1, 0), which is Bayes' rule: safe with a
+hundred rows. They mend beliefs that are too sure, and given labels that err where the features err.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stages.linear.logit import fit_logit
+from stages.purify.transition import Transition, one_hot
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How much to trust the belief (a), the noise matrix (b), and the given label beyond it (c)."""
+
+    belief: float = 1.0
+    evidence: float = 1.0
+    own: float = 0.0
+
+    def fuse(self, log_beliefs: Tensor, given: Tensor, transition: Transition) -> Tensor:
+        """Return probabilities [n, K] of the true label; rows without a given label have their belief alone."""
+        evidence = transition.log_evidence(given, log_beliefs.dtype)
+        logits = self.belief * log_beliefs + self.evidence * evidence
+        if self.own:
+            has = given >= 0
+            logits.scatter_add_(1, given.clamp_min(0)[:, None], (self.own * has).to(logits.dtype)[:, None])
+        return torch.softmax(logits, dim=1)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Trusted rows as calibration and audit see them."""
+
+    labels: Tensor  # [v] long
+    given: Tensor  # [v] long, -1 where none
+    weights: Tensor  # [v] float64, mean 1
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: Tensor) -> "Pairs":
+        """Return some of the rows."""
+        return Pairs(self.labels[index], self.given[index], self.weights[index])
+
+
+def fit_calibration(log_beliefs: Tensor, pairs: Pairs, transition: Transition, ridge: float) -> Calibration:
+    """Fit (a, b, c) on trusted rows: log_beliefs [v, K]; each row's own pair is taken out of T."""
+    if len(pairs) == 0:
+        return Calibration()
+    evidence = transition.log_evidence(pairs.given, torch.float64)
+    has = pairs.given >= 0
+    own = transition.log_own(pairs.labels[has], pairs.given[has], pairs.weights[has])
+    evidence[has, pairs.labels[has]] = own.to(evidence.dtype)
+    columns = [log_beliefs.double(), evidence, one_hot(pairs.given, transition.classes, torch.float64)]
+    known = one_hot(pairs.labels, transition.classes, torch.float64).log()
+    bayes = evidence.new_tensor([1.0, 1.0, 0.0])
+    return Calibration(*fit_logit(torch.stack(columns, dim=2), known, pairs.weights, bayes, ridge).tolist())

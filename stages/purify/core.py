@@ -1,0 +1,93 @@
+"""Purify: fit the method in every view, calibrate, audit, open or close the gate, settle each row."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+import torch
+
+from pipeline.errors import DataError
+from stages.purify.audit import Gain, Judged, measure_gain
+from stages.purify.config import BASELINES, Method, PurifyConfig
+from stages.purify.crossfit import calibrate, chunks, cross_fit, judge_held
+from stages.purify.gate import Gate, judge
+from stages.purify.methods import keep, knn, linear_probe
+from stages.purify.sample import Fitted, Sample
+from stages.purify.settle import Rows, Settler, plain, settle_rows
+from stages.purify.targets import Targets, targets_of
+from stages.purify.views import Plan, Trust, plan_views
+
+
+@dataclass(frozen=True)
+class Purified:
+    """The answer, and how far it can be believed."""
+
+    rows: Rows
+    plan: Plan
+    judged: Judged  # every judge by the fold that did not know it
+    gain: Gain  # on the judges: what opens the gate
+    held: Gain | None  # on the held-out rows, where there are any
+    gate: Gate
+    baselines: Mapping[Method, float]  # share of the judges that each baseline gets right
+
+
+def purify(sample: Sample, trust: Trust, config: PurifyConfig) -> Purified:
+    """Turn given labels into purified ones; rows of a held-out audit share count as untrusted."""
+    check(sample, trust)
+    plan = plan_views(sample, trust, config)
+    targets = [targets_of(sample, plan.views, view) for view in range(len(plan.views))]
+    fitted = {name: fit(name, sample, targets, config) for name in dict.fromkeys((*BASELINES, config.method))}
+    ridge = config.calibration_ridge
+    kept = calibrate(sample, plan, fitted["keep"], ridge, keeps=True)
+    method = kept if config.method == "keep" else calibrate(sample, plan, fitted[config.method], ridge)
+    judged = cross_fit(method, kept)
+    gain = measure_gain(judged)
+    gate = judge(gain, config.gate)
+    held = measure_gain(judge_held(method, kept, trust.labels)) if len(plan.held) else None
+    trusted = trust.labels.clone()
+    trusted[plan.held] = -1
+    fallback = int(torch.bincount(sample.given[sample.given >= 0], minlength=sample.classes).argmax())
+    rows = settle_rows(Settler(method, fitted, config, gate.open, trusted, fallback))
+    baselines = {name: right_on_judges(name, fitted[name], sample, plan) for name in BASELINES}
+    return Purified(rows, plan, judged, gain, held, gate, baselines)
+
+
+def check(sample: Sample, trust: Trust) -> None:
+    """Refuse what no method can purify."""
+    if sample.classes < 2:
+        raise DataError(
+            f"the annotations name {sample.classes} class; purifying needs at least 2.",
+            "Give labels of several classes, or switch purify off.",
+        )
+    labelled = int((sample.teaches & ((sample.given >= 0) | (trust.labels >= 0))).sum())
+    if labelled < 2:
+        raise DataError(
+            f"{labelled} of {len(sample)} rows are train rows with features and a given or trusted label; "
+            "purifying needs at least 2.",
+            "Check the columns given_label and split, and the features.",
+        )
+
+
+def fit(name: Method, sample: Sample, targets: Sequence[Targets], config: PurifyConfig) -> Fitted:
+    """Fit one method in every view."""
+    match name:
+        case "keep":
+            return keep.fit(targets)
+        case "knn":
+            return knn.fit(sample, targets, config.knn)
+        case "linear_probe":
+            return linear_probe.fit(sample, targets, config.linear_probe)
+        case _:
+            assert_never(name)
+
+
+def right_on_judges(name: Method, fitted: Fitted, sample: Sample, plan: Plan) -> float:
+    """Return the share of the judges that a baseline gets right without knowing them."""
+    right = total = 0.0
+    for view in range(1, len(plan.views)):
+        for part in chunks(plan.judges[plan.fold[plan.judges] == view], sample.classes):
+            rows, weights = plan.views.rows[part], plan.weights[part]
+            said = plain(name, sample, rows, fitted.beliefs(rows, view))
+            right += float(weights[said == plan.views.labels[part]].sum())
+            total += float(weights.sum())
+    return right / total if total else 0.0

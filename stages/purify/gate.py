@@ -1,0 +1,56 @@
+"""The gate: labels change only where trusted rows that the fit did not see say that this helps."""
+
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+from stages.purify.audit import Gain
+from stages.purify.config import Gating
+
+Verdict = Literal["proven", "unproven", "harmful"]
+SURE = 1.64
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Whether labels may change, and why."""
+
+    setting: Gating
+    verdict: Verdict
+    open: bool
+    reason: str
+
+
+def judge(gain: Gain, setting: Gating) -> Gate:
+    """Decide by the one rule of every method."""
+    verdict = verdict_of(gain)
+    match setting:
+        case "strict":
+            is_open = verdict == "proven"
+        case "mild":
+            is_open = verdict == "proven" or (gain.z > 0 and gain.wins >= gain.losses)
+        case "off":
+            is_open = True
+        case _:
+            assert_never(setting)
+    return Gate(setting, verdict, is_open, _reason(gain, verdict, setting, is_open))
+
+
+def verdict_of(gain: Gain) -> Verdict:
+    """Name what the audit shows: at 95 % on one side, in labels or in log-loss."""
+    if gain.lower_bound > 0 or (gain.z > SURE and gain.wins >= gain.losses):
+        return "proven"
+    if gain.upper_bound < 0 or (gain.z < -SURE and gain.losses > gain.wins):
+        return "harmful"
+    return "unproven"
+
+
+def _reason(gain: Gain, verdict: Verdict, setting: Gating, is_open: bool) -> str:
+    if gain.rows == 0:
+        seen = "no trusted row with a given label could judge the suggestions"
+    else:
+        seen = (
+            f"of {gain.rows} trusted rows, suggestions mend {gain.wins} and break {gain.losses}; "
+            f"the gain is at least {100 * gain.lower_bound:+.1f} points (95 %), log-loss z {gain.z:+.1f}"
+        )
+    result = "labels change" if is_open else "labels stay as given"
+    return f"{seen}: {verdict}, gate {setting}, so {result}"

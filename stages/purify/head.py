@@ -1,0 +1,80 @@
+"""The forward-corrected softmax: turn blocks of scores for the given label into a belief about the true one.
+
+p_i = softmax(Σ_m τ_m (S_m,i − S̄_m)(0.9 T + 0.1 I)⁻¹ / sd_m + τ_0 log π), with τ maximising
+Σ_untrusted log Σ_k p_i[k] T[k, g_i] + Σ_trusted log p_i[y_i] (forward correction, Patrini et al., CVPR 2017): one number
+for each block and one for the class shares π, so nothing can be memorised.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stages.linear.logit import fit_logit
+from stages.purify.transition import Transition, one_hot
+
+EM_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Head:
+    """The weights of the blocks."""
+
+    scales: Tensor  # [M]: τ_m / sd_m
+    bias: Tensor  # [K]
+    unmixing: Tensor | None  # [K, K], or None where the noise is symmetric and unmixing changes no order
+
+    def log_beliefs(self, blocks: Tensor) -> Tensor:
+        """Turn blocks [M, n, K] into log-probabilities [n, K]."""
+        scores = torch.einsum("m,mnk->nk", self.scales, blocks)
+        scores = scores if self.unmixing is None else scores @ self.unmixing
+        return torch.log_softmax(scores + self.bias, dim=1)
+
+
+def fit_head(blocks: Tensor, given: Tensor, trusted: Tensor, transition: Transition) -> Head:
+    """Weigh blocks [M, n, K] by given labels [n] and, where known, by trusted ones [n] (-1 = unknown)."""
+    unmixing = _unmixing(transition)
+    scores, labelled = blocks.double(), (given >= 0) | (trusted >= 0)
+    spread = scores.std(dim=(1, 2), correction=0).clamp_min(1e-12)
+    scores = scores / spread[:, None, None]
+    scores = scores if unmixing is None else scores @ unmixing
+    centre = scores.mean(1)
+    shares = class_shares(transition.push(one_hot(trusted, transition.classes, torch.float64)).sum(0)
+        + one_hot(torch.where(trusted < 0, given, -1), transition.classes, torch.float64).sum(0), transition)  # fmt: skip
+    prior = (shares.log() - shares.log().mean()).expand(1, len(given), -1)
+    columns = torch.cat([scores - centre[:, None], prior]).permute(1, 2, 0)
+    start = columns.new_tensor([1 / len(blocks)] * len(blocks) + [1.0])
+    evidence = _evidence(given, trusted, transition)
+    theta = fit_logit(columns[labelled], evidence[labelled], columns.new_ones(int(labelled.sum())), start, 1.0)
+    bias = theta[-1] * prior[0, 0] - theta[:-1] @ centre
+    kept = None if unmixing is None else unmixing.to(blocks.dtype)
+    return Head((theta[:-1] / spread).to(blocks.dtype), bias.to(blocks.dtype), kept)
+
+
+def class_shares(counts: Tensor, transition: Transition) -> Tensor:
+    """Estimate the shares of the true classes [K] from counts of given labels [K], by expectation-maximisation."""
+    seen = counts / counts.sum().clamp_min(1)
+    shares = torch.full_like(seen, 1 / len(seen))
+    if transition.symmetric:
+        off = transition.rate / (transition.classes - 1)
+        shares = (seen - off) / (1 - transition.rate - off)
+    else:
+        matrix = transition.matrix
+        for _ in range(EM_STEPS):
+            shares = shares * (matrix @ (seen / (shares @ matrix).clamp_min(1e-12)))
+    shares = shares.clamp_min(0.1 / max(float(counts.sum()), 1.0))
+    return shares / shares.sum()
+
+
+def _evidence(given: Tensor, trusted: Tensor, transition: Transition) -> Tensor:
+    """Return the log-likelihood of what is known about each row, were its class k [n, K]."""
+    evidence = transition.log_evidence(given, torch.float64)
+    known = one_hot(trusted, transition.classes, torch.float64).log()
+    return torch.where(trusted[:, None] >= 0, known, evidence)
+
+
+def _unmixing(transition: Transition) -> Tensor | None:
+    if transition.symmetric:
+        return None
+    matrix: Tensor = transition.matrix
+    return torch.linalg.inv(0.9 * matrix + 0.1 * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device))

@@ -1,0 +1,72 @@
+"""What every purifier is given, and what it gives back."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from stages.purify.transition import Transition
+
+MOST_ROWS = 10_000  # rows that fit a handful of numbers
+BUDGET = 4_000_000  # numbers those rows may hold
+
+
+@dataclass(frozen=True)
+class Sample:
+    """All rows of a data set as tensors; nothing here names a trusted label."""
+
+    features: Tensor  # [N, d], as stored; rows without features are 0
+    neighbours: Tensor  # [N, k] int, -1 where there is none
+    given: Tensor  # [N] long, -1 where none
+    ok: Tensor  # [N] bool: the row has features
+    train: Tensor  # [N] bool: the row is neither for validation nor for test
+    draw: Tensor  # [N] float64 in [0, 1): a hash of seed and id, for choosing rows whatever their order
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    @property
+    def teaches(self) -> Tensor:
+        """Tell which rows [N] a fit may learn from."""
+        return self.ok & self.train
+
+
+@dataclass(frozen=True)
+class Views:
+    """The trusted rows, and which of them each fit may know.
+
+    View 0 knows them all; view f + 1 does not know those of audit fold f, which it will be judged by.
+    """
+
+    rows: Tensor  # [V] long
+    labels: Tensor  # [V] long
+    known: Tensor  # [views, V] bool
+    transitions: tuple[Transition, ...]  # P(given | true), one for each view
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+    def trusted(self, view: int, rows: int) -> Tensor:
+        """Spread the labels that a view knows over all rows [N]; -1 where it knows none."""
+        spread = torch.full((rows,), -1, dtype=torch.long, device=self.rows.device)
+        known = self.known[view]
+        spread[self.rows[known]] = self.labels[known]
+        return spread
+
+
+class Fitted(Protocol):
+    """A fitted purifier."""
+
+    def beliefs(self, rows: Tensor, view: int) -> Tensor:
+        """Return log-probabilities [n, K] of rows [n], made without each row's own given and own trusted label."""
+        ...
+
+
+def few_rows(draw: Tensor, numbers: int) -> Tensor:
+    """Choose rows for fitting a handful of numbers: those of the lowest draw [n], so that their order is nothing.
+
+    `numbers` is how many each row holds.
+    """
+    return draw.argsort(stable=True)[: min(MOST_ROWS, max(BUDGET // numbers, 100))]
