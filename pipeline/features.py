@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +60,6 @@ class FeaturesWriter:
         self._dim = dim
         self._dtype = np.dtype(dtype)
         self._parts: list[int] = []
-        self._file: BinaryIO | None = None
         self.rows = 0
 
     def append(self, array: Floats) -> None:
@@ -70,50 +69,45 @@ class FeaturesWriter:
         if not np.isfinite(array).all():
             row = self.rows + int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
             raise DataError(f"features of row {row} hold NaN or infinity; all must be finite.", "Mend or drop the row.")
+        if self._dtype == np.float16 and np.abs(array).max(initial=0.0) > LARGEST_HALF:
+            raise DataError("features above 60,000 do not fit float16.", "Choose the type with `storage_dtype`.")
         while len(array):
-            if self._file is None or self._parts[-1] == PART_ROWS:
+            if not self._parts or self._parts[-1] == PART_ROWS:
                 self._open_part()
             room = PART_ROWS - self._parts[-1]
             self._write(array[:room])
             array = array[room:]
 
     def close(self, rows: pa.Table) -> None:
-        """Finish the last part and write the table of rows (`ROWS_SCHEMA`)."""
-        if self._file is None:
-            self._open_part()
-        self._close_part()
+        """Finish the parts and write the table of rows (`ROWS_SCHEMA`)."""
         if rows.num_rows != self.rows:
             raise ContractError(f"{self.rows} feature rows but {rows.num_rows} samples.", "Give one row for each.")
+        if not self._parts:
+            self._open_part()
+        for part in range(len(self._parts)):
+            self._write_header(part, "r+b")
         table = rows.select(ROWS_SCHEMA.names).cast(ROWS_SCHEMA)
         pq.write_table(table, self._folder / ROWS_FILE, compression="zstd")
 
     def _open_part(self) -> None:
-        self._close_part()
-        self._file = (self._folder / f"features-{len(self._parts):05d}.npy").open("wb")
         self._parts.append(0)
-        self._header()
+        self._write_header(len(self._parts) - 1, "wb")
 
     def _write(self, array: Floats) -> None:
-        assert self._file is not None
-        if self._dtype == np.float16 and np.abs(array).max(initial=0.0) > LARGEST_HALF:
-            raise DataError("features above 60,000 do not fit float16.", "Choose the type with `storage_dtype`.")
-        self._file.write(np.ascontiguousarray(array, dtype=self._dtype).tobytes())
+        with self._path(len(self._parts) - 1).open("ab") as file:
+            file.write(np.ascontiguousarray(array, dtype=self._dtype).tobytes())
         self._parts[-1] += len(array)
         self.rows += len(array)
 
-    def _header(self) -> None:
-        """Write the .npy header; numpy pads it, so that it keeps its length while the rows grow."""
-        assert self._file is not None
-        shape = (self._parts[-1], self._dim)
-        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._file, header)
+    def _write_header(self, part: int, mode: Literal["wb", "r+b"]) -> None:
+        """Write the .npy header of a part; numpy pads it, so that it keeps its length while the rows grow."""
+        descr = np.lib.format.dtype_to_descr(self._dtype)
+        header = {"descr": descr, "fortran_order": False, "shape": (self._parts[part], self._dim)}
+        with self._path(part).open(mode) as file:
+            np.lib.format.write_array_header_1_0(file, header)
 
-    def _close_part(self) -> None:
-        if self._file is not None:
-            self._file.seek(0)
-            self._header()
-            self._file.close()
-            self._file = None
+    def _path(self, part: int) -> Path:
+        return self._folder / f"features-{part:05d}.npy"
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def uniform(count: int, low: float, high: float, generator: torch.Generator) -> 
 def affine_maps(count: int, how: Augmentation, generator: torch.Generator) -> Tensor:
     """Draw [count, 2, 3] maps from a view's coordinates (−1..1) to the image's: crop, mirror, rotate, shift."""
     area = uniform(count, how.crop_scale, 1.0, generator)
-    bound = -math.log(how.crop_ratio)
+    bound = -math.log(how.crop_ratio) if how.crop_scale < 1 else 0.0
     ratio = torch.exp(0.5 * uniform(count, -bound, bound, generator))
     width, height = (area.sqrt() * ratio).clamp(max=1.0), (area.sqrt() / ratio).clamp(max=1.0)
     x = uniform(count, -1.0, 1.0, generator) * (1.0 - width) + uniform(count, -2.0, 2.0, generator) * how.shift

@@ -31,8 +31,8 @@ def fit_square(image: Image.Image, size: int) -> Image.Image:
     if width == height == size:
         return image
     edge = min(width, height)
-    left, top = (width - edge) / 2, (height - edge) / 2
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + edge, top + edge))
+    left, top = (width - edge) // 2, (height - edge) // 2
+    return image.crop((left, top, left + edge, top + edge)).resize((size, size), Image.Resampling.BILINEAR)
 
 
 def decode_rows(images: ImageRows, rows: NDArray[np.int64], size: int) -> Pixels:
