@@ -49,9 +49,9 @@ def source_files(config: DatasetConfig, roots: list[str]) -> Iterator[Files]:
             yield stat_files([path])
             if config.kind in ("table", "parquet") and (column := path_column(path, config)):
                 yield referenced(read_table(path, [column])[column], image_root(path, config), base, roots)
-    for side in (config.labels, config.trusted, config.splits):
-        yield stat_files(expand(side.path, "side table") if side else [])
-    yield stat_files(expand(config.features, "dataset.features"))
+    for what, paths in named_paths(config).items():
+        if what == "features" or what.endswith(".path"):
+            yield stat_files(expand(paths, f"dataset.{what}"))
 
 
 def base_folder(config: DatasetConfig) -> str:
@@ -88,11 +88,17 @@ def expand(paths: tuple[str, ...], what: str) -> list[Path]:
     return found
 
 
+def named_paths(config: DatasetConfig) -> dict[str, tuple[str, ...]]:
+    """Collect every path that a dataset names, by field."""
+    fields = ("path", "validation_path", "test_path", "table", "features")
+    sides = {"labels": config.labels, "trusted": config.trusted, "splits": config.splits}
+    said = {name: side.path for name, side in sides.items() if side is not None}
+    return {name: getattr(config, name) for name in fields} | {f"{name}.path": paths for name, paths in said.items()}
+
+
 def allowed_roots(config: DatasetConfig) -> list[str]:
     """Name the folders that data may be read from: PURIFLOW_DATA_ROOTS, or else the folders that the paths name."""
-    sides = [s.path for s in (config.labels, config.trusted, config.splits) if s]
-    samples = (config.path, config.validation_path, config.test_path, config.table, config.features)
-    named = [p for paths in (*samples, *sides) for p in expand(paths, "path")]
+    named = [path for what, paths in named_paths(config).items() for path in expand(paths, f"dataset.{what}")]
     folders = [Path(config.root).expanduser()] if config.root else []
     folders += [p if p.is_dir() else p.parent for p in named]
     said = os.environ.get(ROOTS_ENV)
