@@ -63,6 +63,13 @@ def normalised(node: Any) -> Any:
     return [type(node).__name__, {name: normalised(value) for name, value in fields.items()}]
 
 
+@cache
+def read_source(source: bytes) -> tuple[Any, tuple[str, ...]]:
+    """Return a source in its normal form, and the modules it imports."""
+    tree = ast.parse(source)
+    return normalised(tree), tuple(imports(tree))
+
+
 def source_digest(starts: list[str], left_out: re.Pattern[str]) -> str:
     """Hash the sources of some modules and of all they import, and the templates beside the first."""
     folder = ROOT / Path(*starts[0].split(".")[:-1])
@@ -73,9 +80,8 @@ def source_digest(starts: list[str], left_out: re.Pattern[str]) -> str:
         path = module_path(name)
         if name in seen or path is None or (left_out.fullmatch(name) or left_out.match(f"{name}.")):
             continue
-        tree = ast.parse(path.read_bytes())
-        seen[name] = normalised(tree)
-        pending.extend(imports(tree))
+        seen[name], further = read_source(path.read_bytes())
+        pending.extend(further)
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()[:16]
 
 
