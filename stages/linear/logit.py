@@ -5,15 +5,27 @@ class k; where the class is known, E is 0 there and −∞ elsewhere, and this i
 With p = softmax(Xθ) and r ∝ p e^E the gradient is Σ w (E_r X − E_p X), the second derivative Σ w (Cov_r X − Cov_p X).
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 STEPS = 50
 
 
-def fit_logit(columns: Tensor, evidence: Tensor, weights: Tensor, centre: Tensor, ridge: float) -> Tensor:
-    """Return θ [J] for columns X [n, K, J], evidence E [n, K], row weights w [n], and the pull ρ to θ₀ [J]."""
-    theta = centre.clone()
+@dataclass(frozen=True)
+class Pull:
+    """Where the weights are pulled to, how strongly, and where the search starts."""
+
+    centre: Tensor  # [J]
+    ridge: float
+    start: Tensor | None = None  # [J], the centre where there is none
+
+
+def fit_logit(columns: Tensor, evidence: Tensor, weights: Tensor, pull: Pull) -> Tensor:
+    """Return θ [J] for columns X [n, K, J], evidence E [n, K] and row weights w [n]."""
+    centre, ridge = pull.centre, pull.ridge
+    theta = centre.clone() if pull.start is None else pull.start.clone()
     value = objective(columns, evidence, weights, theta) - ridge / 2 * float((theta - centre).square().sum())
     for _ in range(STEPS):
         gradient, expected, hidden = derivatives(columns, evidence, weights, theta)
@@ -29,7 +41,7 @@ def fit_logit(columns: Tensor, evidence: Tensor, weights: Tensor, centre: Tensor
         else:
             break
         theta, value = candidate, found
-        if float((size * step).abs().max()) < 1e-9:
+        if float((size * step).abs().max()) < 1e-8:
             break
     return theta
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stages.linear.logit import fit_logit
+from stages.linear.logit import Pull, fit_logit
 from stages.purify.transition import Transition, one_hot
 
 
@@ -58,4 +58,4 @@ def fit_calibration(log_beliefs: Tensor, pairs: Pairs, transition: Transition, r
     columns = [log_beliefs.double(), evidence, one_hot(pairs.given, transition.classes, torch.float64)]
     known = one_hot(pairs.labels, transition.classes, torch.float64).log()
     bayes = evidence.new_tensor([1.0, 1.0, 0.0])
-    return Calibration(*fit_logit(torch.stack(columns, dim=2), known, pairs.weights, bayes, ridge).tolist())
+    return Calibration(*fit_logit(torch.stack(columns, dim=2), known, pairs.weights, Pull(bayes, ridge)).tolist())

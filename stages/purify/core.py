@@ -8,6 +8,7 @@ import torch
 
 from pipeline.errors import DataError
 from stages.purify.audit import Gain, Judged, measure_gain
+from stages.purify.calibrate import Calibration
 from stages.purify.config import BASELINES, Method, PurifyConfig
 from stages.purify.crossfit import calibrate, chunks, cross_fit, judge_held
 from stages.purify.gate import Gate, judge
@@ -28,6 +29,7 @@ class Purified:
     gain: Gain  # on the judges: what opens the gate
     held: Gain | None  # on the held-out rows, where there are any
     gate: Gate
+    calibration: Calibration  # of the view that knows every trusted row
     baselines: Mapping[Method, float]  # share of the judges that each baseline gets right
 
 
@@ -49,7 +51,7 @@ def purify(sample: Sample, trust: Trust, config: PurifyConfig) -> Purified:
     fallback = int(torch.bincount(sample.given[sample.given >= 0], minlength=sample.classes).argmax())
     rows = settle_rows(Settler(method, fitted, config, gate.open, trusted, fallback))
     baselines = {name: right_on_judges(name, fitted[name], sample, plan) for name in BASELINES}
-    return Purified(rows, plan, judged, gain, held, gate, baselines)
+    return Purified(rows, plan, judged, gain, held, gate, method.calibrations[0], baselines)
 
 
 def check(sample: Sample, trust: Trust) -> None:

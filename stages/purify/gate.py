@@ -32,7 +32,7 @@ def judge(gain: Gain, setting: Gating) -> Gate:
             is_open = True
         case _:
             assert_never(setting)
-    return Gate(setting, verdict, is_open, _reason(gain, verdict, setting, is_open))
+    return Gate(setting, verdict, is_open, _reason(gain, setting))
 
 
 def verdict_of(gain: Gain) -> Verdict:
@@ -44,13 +44,12 @@ def verdict_of(gain: Gain) -> Verdict:
     return "unproven"
 
 
-def _reason(gain: Gain, verdict: Verdict, setting: Gating, is_open: bool) -> str:
+def _reason(gain: Gain, setting: Gating) -> str:
     if gain.rows == 0:
         seen = "no trusted row with a given label could judge the suggestions"
     else:
         seen = (
-            f"of {gain.rows} trusted rows, suggestions mend {gain.wins} and break {gain.losses}; "
-            f"the gain is at least {100 * gain.lower_bound:+.1f} points (95 %), log-loss z {gain.z:+.1f}"
+            f"suggestions mend {gain.wins} and break {gain.losses} of {gain.rows} trusted rows; at 95 % the gain is "
+            f"at least {100 * gain.lower_bound:+.1f} points, and the log-loss gains by {gain.z:+.1f} standard errors"
         )
-    result = "labels change" if is_open else "labels stay as given"
-    return f"{seen}: {verdict}, gate {setting}, so {result}"
+    return f"{seen} (the gate is off)" if setting == "off" else seen

@@ -36,7 +36,8 @@ def describe_noise(transition: Transition, names: Sequence[str], expected: float
         "pairs": transition.pairs,
         "symmetric": transition.symmetric,
         "concentration": transition.strength,
-        "per_class": [_class_rate(k, row) for k, row in enumerate(rows)],
+        "per_class": [1 - row.shares[k] for k, row in enumerate(rows)],
+        "classes": [_class_rate(k, row) for k, row in enumerate(rows)],
         "transition": [row.shares for row in rows] if len(names) <= MOST_LISTED else [],
         "warnings": warnings_of(transition, rows),
     }
@@ -53,7 +54,7 @@ def rows_of(transition: Transition, names: Sequence[str]) -> list[RowOfT]:
 def _class_rate(index: int, row: RowOfT) -> dict[str, Any]:
     wrong = 1 - row.shares[index]
     low, high = share_interval(wrong, row.support)
-    return {"class": row.name, "rate": wrong, "low": low, "high": high, "pairs": row.pairs}
+    return {"name": row.name, "rate": wrong, "low": low, "high": high, "pairs": row.pairs}
 
 
 def warnings_of(transition: Transition, rows: Sequence[RowOfT]) -> list[str]:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from stages.purify.transition import Transition
 
-MOST_ROWS = 10_000  # rows that fit a handful of numbers
-BUDGET = 4_000_000  # numbers those rows may hold
+MOST_ROWS = 5_000  # rows that fit a handful of numbers
+BUDGET = 2_000_000  # numbers those rows may hold
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,12 @@ def features_verdict(knn: float, linear: float, labels: npt.NDArray[np.integer])
     return {"verdict": verdict, "knn": knn, "linear": linear, "chance": chance, "remedy": remedy}
 
 
-def find_leaks(sample_ids: Ids, duplicate_of: Ids, split: Ids, trusted: npt.NDArray[np.integer]) -> dict[str, Any]:
+def find_leaks(
+    sample_ids: Sequence[str], duplicate_of: Ids, split: npt.NDArray[np.str_], trusted: npt.NDArray[np.integer]
+) -> dict[str, Any]:
     """Count rows that repeat across train and test, across trusted and other rows, or against each other."""
     later = np.flatnonzero(duplicate_of != None)  # noqa: E711 (elementwise)
-    place = dict(zip(sample_ids.tolist(), range(len(sample_ids)), strict=True)) if len(later) else {}
+    place = dict(zip(sample_ids, range(len(sample_ids)), strict=True)) if len(later) else {}
     first = np.array([place[i] for i in duplicate_of[later]], dtype=np.int64)
     knows, knew = trusted[later] >= 0, trusted[first] >= 0
     kinds = {
@@ -55,5 +57,5 @@ def groups_of(sample_ids: Sequence[str], duplicate_of: Ids) -> list[str]:
     return [str(i if d is None else d) for i, d in zip(sample_ids, duplicate_of, strict=True)]
 
 
-def _pairs(ids: Ids, later: npt.NDArray[np.int64], first: npt.NDArray[np.int64]) -> list[list[str]]:
-    return [[str(ids[a]), str(ids[b])] for a, b in zip(later[:EXAMPLES], first[:EXAMPLES], strict=True)]
+def _pairs(ids: Sequence[str], later: npt.NDArray[np.int64], first: npt.NDArray[np.int64]) -> list[list[str]]:
+    return [[ids[a], ids[b]] for a, b in zip(later[:EXAMPLES], first[:EXAMPLES], strict=True)]

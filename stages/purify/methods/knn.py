@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stages.linear.design import working_dtype
 from stages.purify.config import KnnOptions
-from stages.purify.head import Head, fit_head
+from stages.purify.head import Head, fit_heads
 from stages.purify.sample import Sample
 from stages.purify.targets import Targets
 
@@ -37,8 +37,5 @@ def votes(sample: Sample, targets: Targets, rows: Tensor, neighbours: int) -> Te
 def fit(sample: Sample, targets: Sequence[Targets], options: KnnOptions) -> Knn:
     """Weigh the votes in every view."""
     rows = targets[0].teachers(sample.draw, sample.classes)
-    heads = []
-    for target in targets:
-        block = votes(sample, target, rows, options.neighbours)[None]
-        heads.append(fit_head(block, target.given[rows], target.trusted[rows], target.transition))
-    return Knn(sample, targets, heads, options.neighbours)
+    blocks = (votes(sample, target, rows, options.neighbours)[None] for target in targets)
+    return Knn(sample, targets, fit_heads(blocks, rows, targets), options.neighbours)

@@ -14,7 +14,7 @@ from torch import Tensor
 from stages.linear.design import design
 from stages.linear.ridge import Ridge, fit_ridge
 from stages.purify.config import LinearProbeOptions
-from stages.purify.head import Head, fit_head
+from stages.purify.head import Head, fit_heads
 from stages.purify.sample import Sample
 from stages.purify.targets import Targets, moments_of
 
@@ -50,7 +50,6 @@ def fit(sample: Sample, targets: Sequence[Targets], options: LinearProbeOptions)
     weights = [ridge.weights(moments) for moments in moments_of(ridge, sample, targets)]
     probe = LinearProbe(sample, ridge, targets, weights)
     chosen = targets[0].teachers(sample.draw, (ridge.strengths + 1) * sample.classes)
-    for view, target in enumerate(targets):
-        blocks = probe.blocks(chosen, view)
-        probe.heads.append(fit_head(blocks, target.given[chosen], target.trusted[chosen], target.transition))
+    blocks = (probe.blocks(chosen, view) for view in range(len(targets)))
+    probe.heads.extend(fit_heads(blocks, chosen, targets))
     return probe

@@ -1,0 +1,115 @@
+"""Say in numbers what was done: the summary beside the label table."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from pipeline.labels import ACTIONS
+from stages.linear.design import unit_rows
+from stages.linear.probes import knn_accuracy, linear_accuracy
+from stages.purify.audit import Gain, calibration_error, share_interval
+from stages.purify.config import BASELINES, PurifyConfig
+from stages.purify.core import Purified
+from stages.purify.noise import describe_noise
+from stages.purify.sample import Sample, few_rows
+from stages.purify.verdict import features_verdict
+
+BULKY = ("transition", "classes")  # parts of the noise estimate that a manifest does without
+
+
+def summarise(sample: Sample, result: Purified, config: PurifyConfig, names: Sequence[str]) -> dict[str, Any]:
+    """Return the summary, the leaks aside."""
+    rows, judged = result.rows, result.judged
+    counts = torch.bincount(rows.action, minlength=len(ACTIONS)).tolist()
+    doubtful = sample.teaches & (sample.given >= 0)
+    expected = 1 - float(rows.given_confidence[doubtful].double().mean()) if bool(doubtful.any()) else 0.0
+    right = judged.suggested == judged.pairs.labels
+    return {
+        "rows": len(sample),
+        "classes": len(names),
+        "trusted": len(result.plan.views.rows) + len(result.plan.held),
+        "judges": len(result.plan.judges),
+        "method": config.method,
+        "counts": dict(zip(ACTIONS, counts, strict=True)),
+        "noise": describe_noise(result.plan.views.transitions[0], names, expected),
+        "audit": audit_record(result),
+        "gate": asdict(result.gate),
+        "features": judge_features(sample, result),
+        "calibration_error": calibration_error(judged.confidence, right),
+        "calibration": asdict(result.calibration),
+        "baselines": baseline_records(sample, result),
+        "quality": quality_record(result),
+        "warnings": warnings_of(result),
+    }
+
+
+def small(summary: dict[str, Any]) -> dict[str, Any]:
+    """Return the summary as it fits a manifest."""
+    return {**summary, "noise": {k: v for k, v in summary["noise"].items() if k not in BULKY}}
+
+
+def audit_record(result: Purified) -> dict[str, Any]:
+    """Describe the gain on the held-out rows where there are any, else by folds."""
+    gain = result.held or result.gain
+    record: dict[str, Any] = {
+        "rows": gain.rows, "given_right": gain.given_right, "suggested_right": gain.suggested_right,
+        "wins": gain.wins, "losses": gain.losses, "gain": gain.gain, "gain_low": gain.low, "gain_high": gain.high,
+        "lower_bound": gain.lower_bound, "log_loss_gain": gain.log_loss_gain, "z": gain.z,
+        "by": "held_out" if result.held else "folds",
+    }  # fmt: skip
+    if gain.rows == 0:
+        record |= dict.fromkeys(("given_right", "suggested_right", "gain", "gain_low", "gain_high", "lower_bound"))
+    return record
+
+
+def judge_features(sample: Sample, result: Purified) -> dict[str, Any]:
+    """Probe the features on trusted rows, alone and with the given labels of all others behind them."""
+    views = result.plan.views
+    chosen = few_rows(sample.draw[views.rows], sample.features.shape[1] + 1)
+    rows, labels = sample.features[views.rows[chosen]], views.labels[chosen]
+    rows = unit_rows(rows, torch.ones(len(rows), dtype=torch.bool, device=rows.device))
+    knn, linear = knn_accuracy(rows, labels), linear_accuracy(rows, labels)
+    found = result.baselines
+    return features_verdict(max(knn, found["knn"]), max(linear, found["linear_probe"]), labels.cpu().numpy())
+
+
+def baseline_records(sample: Sample, result: Purified) -> dict[str, dict[str, float | None]]:
+    """Say of each baseline how often it is right on trusted rows, and how many train rows it would change."""
+    asked = sample.teaches & (sample.given >= 0)
+    changed = (result.rows.candidates[asked] != sample.given[asked, None]).double().mean(0)
+    judges = len(result.plan.judges) > 0
+    return {
+        name: {
+            "right_on_trusted": result.baselines[name] if judges else None,
+            "changed": float(share) if bool(asked.any()) else 0.0,
+        }
+        for name, share in zip(BASELINES, changed, strict=True)
+    }
+
+
+def quality_record(result: Purified) -> dict[str, float | None]:
+    """Estimate how many given and purified labels of train rows are right, by the trusted rows that judged."""
+    gain: Gain = result.held or result.gain
+    if gain.rows == 0:
+        return dict.fromkeys(("given_right", "purified_right", "low", "high"))
+    after = gain.suggested_right if result.gate.open else gain.given_right
+    low, high = share_interval(after, gain.rows)
+    return {"given_right": gain.given_right, "purified_right": after, "low": low, "high": high}
+
+
+def warnings_of(result: Purified) -> list[str]:
+    """Say what a reader of the labels should know first."""
+    plan, found = result.plan, []
+    if len(plan.judges) == 0:
+        found.append(
+            "No trusted row can judge: the suggestions are neither calibrated nor audited. "
+            "Mark some randomly drawn rows as trusted."
+        )
+    picked = len(plan.views.rows) - len(plan.judges)
+    if picked:
+        found.append(
+            f"{picked} trusted rows were selected, not drawn: they teach, but {len(plan.judges)} others judge."
+        )
+    return found
