@@ -104,7 +104,7 @@ def write_model(
     folder: Path, description: ModelDescription, weights: Mapping[str, np.ndarray[Any, Any]], metrics: ModelMetrics
 ) -> None:
     """Write everything of a model but its predictions."""
-    save_file({name: np.ascontiguousarray(weights[name]) for name in sorted(weights)}, folder / WEIGHTS)
+    save_file({name: np.asarray(weights[name], order="C") for name in sorted(weights)}, folder / WEIGHTS)
     for name, part in ((DESCRIPTION, description), (METRICS, metrics)):
         text = json.dumps(part.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
         (folder / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,104 @@
+"""Toy problems for retrain: classes that can be told apart, as features and as pictures."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from pipeline.artifacts import Artifact, Manifest, Ref, list_files
+from pipeline.store import FileStore
+from stages.networks.encoder import Encoder, EncoderDescription, save_encoder
+from stages.retrain.config import RetrainConfig
+from stages.retrain.produce import produce
+
+Retrain = Callable[..., Artifact]
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A problem with its truth, and the inputs of a request."""
+
+    truth: NDArray[np.int64]
+    given: NDArray[np.int64]
+    split: list[str]
+    inputs: Mapping[str, Ref]
+
+
+@pytest.fixture
+def features_toy(make_annotations: Any, make_labels: Any, make_features: Any) -> Callable[..., Toy]:
+    """Make three clusters in eight dimensions, 30 % of the given labels wrong, a clean test split."""
+
+    def make(count: int = 240, seed: int = 0, validation: bool = False, **labels: Any) -> Toy:
+        rng = np.random.default_rng(seed)
+        truth = rng.integers(3, size=count)
+        centres = 2.0 * rng.normal(size=(3, 8))
+        values = (centres[truth] + rng.normal(size=(count, 8))).astype(np.float32)
+        place = np.arange(count) / count
+        split = np.where(place < 0.6, "train", np.where((place < 0.8) & validation, "validation", "test"))
+        wrong = (rng.random(count) < 0.3) & (split == "train")
+        given = np.where(wrong, (truth + 1) % 3, truth)
+        beliefs = np.full((count, 3), 0.05)
+        beliefs[np.arange(count), truth] = 0.9
+        action = np.where(split != "train", "none", np.where(wrong, "relabel", "keep"))
+        columns = {"split": split.tolist(), "action": action.tolist()} | labels
+        names = ["a", "b", "c"]
+        inputs = {
+            "annotations": make_annotations(given, names, split=split).ref,
+            "labels": make_labels((given, truth), columns.pop("beliefs", beliefs), names, **columns).ref,
+            "features": make_features(values).ref,
+        }
+        return Toy(truth, given, split.tolist(), inputs)
+
+    return make
+
+
+@pytest.fixture
+def pictures_toy(store: FileStore, make_annotations: Any, make_labels: Any, make_images: Any) -> Toy:
+    """Make pictures that are bright on the left or on the right; every third is a test row, one is broken."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(2, size=60)
+    pictures: list[NDArray[np.uint8] | None] = []
+    for label in truth:
+        picture = rng.integers(0, 90, size=(8, 8, 3), dtype=np.uint8)
+        picture[:, 4 * label : 4 * label + 4] += 150
+        pictures.append(picture)
+    pictures[5] = None
+    split = ["test" if i % 3 == 2 else "train" for i in range(60)]
+    beliefs = np.where(np.arange(2)[None, :] == truth[:, None], 0.9, 0.1)
+    inputs = {
+        "annotations": make_annotations(truth, ["left", "right"], split=split).ref,
+        "labels": make_labels((truth, truth), beliefs, ["left", "right"], split=split).ref,
+        "images": make_images(pictures).ref,
+        "encoder": publish_encoder(store),
+    }
+    return Toy(truth, truth, split, inputs)
+
+
+def publish_encoder(store: FileStore) -> Ref:
+    torch.manual_seed(0)
+    description = EncoderDescription(backbone="small_cnn", width=8, image_size=8, mean=(0.3,) * 3, std=(0.3,) * 3)
+    with store.staging("encoders", "e") as folder:
+        save_encoder(Encoder(description), folder)
+        return store.publish(folder, Manifest(kind="encoders", key="e", files=list_files(folder))).ref
+
+
+@pytest.fixture
+def retrain(run_stage: Any) -> Retrain:
+    """Run the stage, each time for another artifact."""
+    number = iter(range(1_000_000))
+
+    def run(toy: Toy, *, stop: Any = None, key: str = "", **config: Any) -> Artifact:
+        target = Ref(kind="models", key=key or f"m{next(number)}")
+        return run_stage(RetrainConfig(**config), produce, dict(toy.inputs), target, stop=stop)  # type: ignore[no-any-return]
+
+    return run
+
+
+@pytest.fixture
+def bytes_of() -> Callable[[Artifact], dict[str, bytes]]:
+    """Read all files of an artifact."""
+    return lambda artifact: {e.path: artifact.path(e.path).read_bytes() for e in artifact.manifest.files}
