@@ -31,14 +31,14 @@ class Findings:
 def annotate(samples: Samples, config: DatasetConfig, decisions: pa.Table) -> tuple[Annotations, Findings]:
     """Understand all labels, splits and trust of a dataset's rows."""
     ids = samples.roles["sample_id"]
-    given = given_labels(samples.roles, config, ids)
-    trust = trusted_rows(samples.roles, config, ids)
-    ruled, strangers = decided(trust, decisions, ids)
-    columns = {f"given labels ({i + 1})" if len(given) > 1 else "given labels": c for i, c in enumerate(given)}
-    trusted = clean_labels(ruled["trusted_label"])
-    names, warnings = classes_of(config, {**columns, "trusted labels": trusted})
-    votes = np.stack([encode(column, names, what, ids) for what, column in columns.items()], axis=1)
-    label = encode(trusted, names, "trusted labels", ids)
+    mine, theirs = given_labels(samples.roles), side_labels(config, ids)
+    ruled, strangers = decided(trusted_rows(samples.roles, config, ids), decisions, ids)
+    trusted = {"trusted labels": clean_labels(ruled["trusted_label"])}
+    said = config.class_names or samples.class_names
+    names, warnings = (list(said), []) if said else derive_classes({**mine, **theirs}, trusted)
+    label = encode(trusted["trusted labels"], names, "trusted labels", ids)
+    votes = merged([encode(c, names, what, ids) for what, c in mine.items()],
+                   [encode(c, names, what, ids) for what, c in theirs.items()], len(ids))  # fmt: skip
     warnings += strangers
     annotations = Annotations(
         sample_ids=ids.to_pylist(),
@@ -52,7 +52,7 @@ def annotate(samples: Samples, config: DatasetConfig, decisions: pa.Table) -> tu
         own=samples.own if samples.own is None else samples.own.add_column(0, "sample_id", ids),
         dataset=config.name,
     )
-    return annotations, Findings(config.class_names is None, decisions.num_rows, [*samples.warnings, *warnings])
+    return annotations, Findings(not said, decisions.num_rows, [*samples.warnings, *warnings])
 
 
 def column_of(table: pa.Table, name: str, rows: int) -> pa.ChunkedArray:
@@ -60,18 +60,28 @@ def column_of(table: pa.Table, name: str, rows: int) -> pa.ChunkedArray:
     return table[name] if name in table.column_names else pa.chunked_array([pa.nulls(rows, pa.string())])
 
 
-def given_labels(roles: pa.Table, config: DatasetConfig, ids: pa.ChunkedArray) -> list[pa.ChunkedArray]:
-    """Collect the columns of given labels; the side table wins for the rows that it names."""
-    mine = [clean_labels(roles[name]) for name in roles.column_names if name.startswith("given_label_")]
-    if config.labels is not None:
-        side = aligned(read_side(config.labels, "labels", "given_label", ids), ids)
-        said = pc.is_valid(side["sample_id"])
-        theirs = [clean_labels(side[name]) for name in side.column_names if name.startswith("given_label_")]
-        nothing = pa.chunked_array([pa.nulls(len(ids), pa.string())])
-        mine += [nothing] * (len(theirs) - len(mine))
-        theirs += [nothing] * (len(mine) - len(theirs))
-        mine = [pc.if_else(said, new, old) for new, old in zip(theirs, mine, strict=True)]
-    return mine or [column_of(roles, "given_label_1", len(ids))]
+def given_labels(roles: pa.Table, where: str = "given labels") -> dict[str, pa.ChunkedArray]:
+    """Collect the columns of given labels, one per annotator."""
+    found = [clean_labels(roles[name]) for name in roles.column_names if name.startswith("given_label_")]
+    return {f"{where} ({i + 1})" if len(found) > 1 else where: column for i, column in enumerate(found)}
+
+
+def side_labels(config: DatasetConfig, ids: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
+    """Collect the given labels of the side table."""
+    if config.labels is None:
+        return {}
+    return given_labels(aligned(read_side(config.labels, "labels", "given_label", ids), ids), "dataset.labels")
+
+
+def merged(mine: list[NDArray[np.int32]], theirs: list[NDArray[np.int32]], rows: int) -> NDArray[np.int32]:
+    """Lay given labels side by side [N, A]; for the rows that the side table names, its labels win."""
+    nothing = np.full(rows, NO_LABEL, np.int32)
+    width = max(len(mine), len(theirs), 1)
+    table = np.stack([*mine, *[nothing] * (width - len(mine))], axis=1)
+    if theirs:
+        side = np.stack([*theirs, *[nothing] * (width - len(theirs))], axis=1)
+        table = np.where((side != NO_LABEL).any(axis=1, keepdims=True), side, table)
+    return table
 
 
 def trusted_rows(roles: pa.Table, config: DatasetConfig, ids: pa.ChunkedArray) -> pa.Table:
@@ -106,15 +116,15 @@ def decided(trust: pa.Table, decisions: pa.Table, ids: pa.ChunkedArray) -> tuple
     return pa.table(ruled), [gone] if len(strangers) else []
 
 
-def classes_of(config: DatasetConfig, columns: dict[str, pa.ChunkedArray]) -> tuple[list[str], list[str]]:
-    """Take the class names from the user, or derive them."""
-    if config.class_names is not None:
-        return list(config.class_names), []
-    names, warnings = find_classes(columns)
-    given = {label for what, column in columns.items() if what != "trusted labels" for label in distinct(column)}
-    fresh = [label for label in distinct(columns["trusted labels"]) if label not in given]
-    if fresh and given:
-        warnings.append(f"{len(fresh)} classes occur only among trusted labels: {naming(sorted(fresh))}")
+def derive_classes(
+    given: dict[str, pa.ChunkedArray], trusted: dict[str, pa.ChunkedArray]
+) -> tuple[list[str], list[str]]:
+    """Take the labels that occur as the class names; mention those that no given label has."""
+    names, warnings = find_classes({**given, **trusted})
+    known = {label for column in given.values() for label in distinct(column)}
+    fresh = sorted(label for column in trusted.values() for label in distinct(column) if label not in known)
+    if fresh and known:
+        warnings.append(f"{len(fresh)} classes occur only among trusted labels: {naming(fresh)}")
     return names, warnings
 
 

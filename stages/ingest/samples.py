@@ -52,6 +52,7 @@ class Samples:
     vectors: Vectors | None = None
     own: pa.Table | None = None
     warnings: list[str] = field(default_factory=list)
+    class_names: list[str] | None = None  # where the source itself lists them, in the order of their numbers
 
     def __len__(self) -> int:
         return int(self.roles.num_rows)

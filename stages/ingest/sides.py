@@ -17,7 +17,8 @@ def read_side(side: SideTable, field: str, needed: str, ids: pa.ChunkedArray) ->
     """Read a side table with one row per sample id, all of which must be samples."""
     pieces = [read_piece(path, side, field, needed) for path in expand(side.path, f"dataset.{field}.path")]
     table = pa.concat_tables(pieces, promote_options="default")
-    table = table.filter(pc.is_valid(table[first_of(needed, table)]))
+    if needed in table.column_names:  # given labels have numbered columns; any of them may be empty
+        table = table.filter(pc.is_valid(table[needed]))
     refuse_strangers(table["sample_id"], ids, field)
     return without_repeats(table, field)
 
@@ -30,11 +31,6 @@ def read_piece(path: Path, side: SideTable, field: str, needed: str) -> pa.Table
         if role not in roles and f"{role}_1" not in roles:
             raise missing_column(role, names, where, f"{field}.columns.{role}")
     return read_roles(read_table(path, sorted(set(roles.values()))), roles, where)
-
-
-def first_of(role: str, table: pa.Table) -> str:
-    """Name the column of a role (given labels are numbered)."""
-    return role if role in table.column_names else f"{role}_1"
 
 
 def refuse_strangers(theirs: pa.ChunkedArray, ids: pa.ChunkedArray, field: str) -> None:

@@ -34,11 +34,12 @@ def read_torchvision(config: DatasetConfig) -> Samples:
         uri = f"{config.torchvision}/{split}"
         packs.append(Pack(uri, size, time, len(data), lambda data=data: encoded(data)))  # type: ignore[misc]
         sources.append(numbered(uri, len(data)))
-        labels += [label_name(data, i) for i in targets_of(data)]
+        labels += [str(label) for label in targets_of(data)]
         splits += [split] * len(data)
     ids = pa.concat_arrays(sources)
     roles = {"sample_id": ids, "given_label_1": pa.array(labels, pa.string()), "split": pa.array(splits, pa.string())}
-    return Samples(pa.table(roles), ids, packs)
+    classes = [list(getattr(data, "classes", ())) for data in halves.values()]
+    return Samples(pa.table(roles), ids, packs, class_names=[str(c) for c in classes[0]] or None)
 
 
 def open_halves(config: DatasetConfig, root: Path) -> dict[str, Any]:
@@ -77,12 +78,6 @@ def targets_of(data: Any) -> list[int]:
         if values is not None and len(values) == len(data):
             return [int(v) for v in np.asarray(values)]
     return [int(data[i][1]) for i in range(len(data))]
-
-
-def label_name(data: Any, label: int) -> str:
-    """Name a class as the dataset does, or by its number."""
-    classes = getattr(data, "classes", None)
-    return str(classes[label]) if classes else str(label)
 
 
 def encoded(data: Any) -> Iterator[Blobs]:

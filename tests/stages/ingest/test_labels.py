@@ -164,3 +164,21 @@ def test_human_decisions_always_win(desk: Any) -> None:
 def test_classes_found_only_among_trusted_labels_are_mentioned(desk: Any) -> None:
     made = features(desk, {"given_label": ["cat", "dog"], "trusted_label": ["catt", None]})
     assert any("only among trusted labels: 'catt'" in warning for warning in made.metrics["warnings"])
+
+
+def test_a_side_table_may_number_the_classes_that_the_rows_name(desk: Any) -> None:
+    numbers = side(desk, "labels", {"sample_id": ["r0", "r1"], "given_label": [1, 1]})
+    made = features(desk, {"given_label": ["cat", "dog", "dog"]}, labels=numbers, class_names=["dog", "cat"])
+    assert made.given() == {"r0": "cat", "r1": "cat", "r2": "dog"}
+    with pytest.raises(DataError, match=r"dataset\.labels hold numbers but given labels hold names"):
+        features(desk, {"given_label": ["cat", "dog", "dog"]}, labels=numbers)
+
+
+def test_side_annotators_win_row_by_row(desk: Any) -> None:
+    votes = {
+        "path": str(desk.csv("votes.csv", ["sample_id", "a", "b"], [["r0", "x", "y"], ["r1", "", ""], ["r2", "", "x"]]))
+    }
+    made = features(
+        desk, {"given_label": ["y", "y", "y", "x"]}, labels=votes | {"columns": {"given_label": ["a", "b"]}}
+    )
+    assert made.annotations.annotators.tolist() == [[0, 1], [1, -1], [-1, 0], [0, -1]]
