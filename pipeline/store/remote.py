@@ -5,6 +5,7 @@ the parts, makes them an artifact.
 """
 
 import importlib.util
+import os
 import posixpath
 import uuid
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+import fsspec
 
 from pipeline.artifacts import MANIFEST, Artifact, Manifest, artifact_path
 from pipeline.errors import PuriflowError, StoreError, UnsafeError
@@ -39,15 +42,19 @@ class RemoteStore(Store):
         if not base or "::" in self.url or "?" in self.url:
             raise StoreError(f"store {url} is not an address like s3://bucket/prefix.", "Name a bucket, no options.")
         self._base = base
+        self._opened: tuple[int, Any] | None = None
         self._trusted = False  # whether the probe of exclusive creation has passed
 
     @property
     def _fs(self) -> Any:
-        """Return the file system; fsspec keeps one for each process and thread, so a forked worker gets its own."""
+        """Return the file system, opened once in each process: its event loop does not survive a fork."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = (os.getpid(), self._open())
+        return self._opened[1]
+
+    def _open(self) -> Any:
         if self._scheme in S3 and importlib.util.find_spec("s3fs") is None:
             raise StoreError(f"store {self.url} needs s3fs.", "pip install 'puriflow[s3]'")
-        import fsspec  # slow to import, and a lookup in a folder needs none
-
         try:
             fs = fsspec.filesystem(self._scheme, **(S3_OPTIONS if self._scheme in S3 else {}))
         except (ImportError, ValueError) as error:

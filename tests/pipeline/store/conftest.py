@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from pipeline.artifacts import Artifact, Manifest, list_files
 from pipeline.store import Store, open_store, utc_now
 
+BUCKET = "bucket"
 SERVER = Path(__file__).with_name("s3_server.py")
 
 
@@ -20,7 +22,9 @@ def s3_endpoint() -> Iterator[str]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        address = f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        with urllib.request.urlopen(urllib.request.Request(f"{address}/{BUCKET}", method="PUT")):
+            yield address
     finally:
         process.stdin.close()
         process.wait(20)
@@ -38,11 +42,7 @@ def s3_environment(s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def s3_url(s3_environment: None) -> str:
-    import s3fs
-
-    bucket = f"bucket-{uuid.uuid4().hex[:12]}"
-    s3fs.S3FileSystem(skip_instance_cache=True).mkdir(bucket)
-    return f"s3://{bucket}/a prefix/ü"
+    return f"s3://{BUCKET}/a prefix ü/{uuid.uuid4().hex}"
 
 
 @pytest.fixture(params=["file", "s3", "memory"])

@@ -60,7 +60,8 @@ def test_a_version_says_all_about_its_table(store: Store, labels) -> None:
     assert version.file == "labels-1-labels1.parquet"
 
 
-def test_numbers_grow_and_old_versions_stay(store: Store, labels) -> None:
+def test_numbers_grow_and_old_versions_stay(tmp_path: Path, labels) -> None:
+    store = open_store(str(tmp_path))
     for n in range(1, 12):
         assert publish_labels(store, "photos", labels(store, n).ref).n == n
     publish_labels(store, "other", labels(store, 99).ref)

@@ -49,7 +49,7 @@ def test_asked_to_stop_it_checkpoints_and_the_next_run_goes_on(stage, number: si
     assert nothing_left(tiny.store)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_without_a_checkpoint_it_ends_as_the_signal_says(stage, number: signal.Signals) -> None:
     tiny = stage(steps=1000, pause=0.02, checkpoints=False)
     process = tiny.start()
