@@ -2,16 +2,19 @@
 
 import os
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from pipeline.artifacts import FileEntry
 from pipeline.errors import StoreError
 from pipeline.keys import file_sha256
 from pipeline.store.faults import explain_local
-from pipeline.store.private import locked, private_folder
+from pipeline.store.private import locked, private_folder, sweep_dead
 
 CACHE_ENV = "PURIFLOW_CACHE"
+UNUSED_DAYS = 30
 
 
 def cache_folder() -> Path:
@@ -22,7 +25,7 @@ def cache_folder() -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         owner = folder.stat().st_uid
     except OSError as error:
-        raise explain_local(error, str(folder)) from error
+        raise explain_cache(error, folder) from error
     if owner != os.getuid() and not chosen:
         raise StoreError(f"cache folder {folder} belongs to another user.", f"Set {CACHE_ENV} to a folder of your own.")
     return folder.absolute()
@@ -34,13 +37,32 @@ def cached(entry: FileEntry, download: Callable[[Path], None]) -> Path:
     target = home / "objects" / entry.sha256[:2] / entry.sha256 / PurePosixPath(entry.path).name
     try:
         if _is_whole(target, entry):
+            os.utime(target)  # it is still of use
             return target
         with locked(home / "locks" / f"{entry.sha256}.lock"):  # one download is enough for all ranks of a machine
             if not _is_whole(target, entry):
                 _bring(entry, download, target)
     except OSError as error:
-        raise explain_local(error, str(home)) from error
+        raise explain_cache(error, home) from error
     return target
+
+
+def sweep_cache() -> list[str]:
+    """Remove what dead processes left in the cache, and files that nobody asked for in a long time; name it."""
+    home = cache_folder()
+    swept = [f"{area}/{name}" for area in ("staging", "locks") for name in sweep_dead(home / area)]
+    for path in (home / "objects").glob("*/*/*"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < time.time() - UNUSED_DAYS * 86400:
+                path.unlink()
+                swept.append(path.relative_to(home).as_posix())
+    return swept
+
+
+def explain_cache(error: OSError, home: Path) -> StoreError:
+    """Explain a fault of the cache folder, which can be put elsewhere."""
+    remedy = f"Free space or mend its rights, or set {CACHE_ENV} to another folder."
+    return type(explain_local(error, ""))(f"cache folder {home} failed ({error.strerror or error}).", remedy)
 
 
 def _is_whole(path: Path, entry: FileEntry) -> bool:

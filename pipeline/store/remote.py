@@ -19,10 +19,10 @@ import fsspec
 
 from pipeline.artifacts import MANIFEST, Artifact, Manifest, artifact_path
 from pipeline.errors import PuriflowError, StoreError, UnsafeError
-from pipeline.store.cache import cache_folder, cached
+from pipeline.store.cache import cache_folder, cached, explain_cache, sweep_cache
 from pipeline.store.exclusive import probe, put_new
-from pipeline.store.faults import explain_local, explain_remote, service_code
-from pipeline.store.private import private_folder, sweep_dead
+from pipeline.store.faults import explain_remote, service_code
+from pipeline.store.private import private_folder
 from pipeline.store.store import Entry, Store
 
 S3 = ("s3", "s3a")
@@ -71,7 +71,7 @@ class RemoteStore(Store):
             try:
                 folder = stack.enter_context(private_folder(home, f"{kind}-{key[:12].replace('/', '-')}"))
             except OSError as error:
-                raise explain_local(error, str(home)) from error
+                raise explain_cache(error, home) from error
             yield folder
 
     def publish(self, folder: Path, manifest: Manifest) -> Artifact:
@@ -194,8 +194,7 @@ class RemoteStore(Store):
 
     def sweep(self) -> list[str]:
         """Remove what dead processes left on this machine."""
-        home = cache_folder()
-        return [f"{area}/{name}" for area in ("staging", "locks") for name in sweep_dead(home / area)]
+        return sweep_cache()
 
     def _upload(self, folder: Path, manifest: Manifest) -> None:
         sources = [str(folder / entry.path) for entry in manifest.files]
