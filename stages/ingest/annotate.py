@@ -35,7 +35,7 @@ def annotate(samples: Samples, config: DatasetConfig, decisions: pa.Table) -> tu
     ruled, strangers = decided(trusted_rows(samples.roles, config, ids), decisions, ids)
     trusted = {"trusted labels": clean_labels(ruled["trusted_label"])}
     said = config.class_names or samples.class_names
-    names, warnings = (list(said), []) if said else derive_classes({**mine, **theirs}, trusted)
+    names, warnings = (list(said), []) if said else derive_classes({**mine, **theirs}, trusted, samples.own)
     label = encode(trusted["trusted labels"], names, "trusted labels", ids)
     votes = merged([encode(c, names, what, ids) for what, c in mine.items()],
                    [encode(c, names, what, ids) for what, c in theirs.items()], len(ids))  # fmt: skip
@@ -117,10 +117,10 @@ def decided(trust: pa.Table, decisions: pa.Table, ids: pa.ChunkedArray) -> tuple
 
 
 def derive_classes(
-    given: dict[str, pa.ChunkedArray], trusted: dict[str, pa.ChunkedArray]
+    given: dict[str, pa.ChunkedArray], trusted: dict[str, pa.ChunkedArray], own: pa.Table | None
 ) -> tuple[list[str], list[str]]:
     """Take the labels that occur as the class names; mention those that no given label has."""
-    names, warnings = find_classes({**given, **trusted})
+    names, warnings = find_classes({**given, **trusted}, own.column_names if own is not None else ())
     known = {label for column in given.values() for label in distinct(column)}
     fresh = sorted(label for column in trusted.values() for label in distinct(column) if label not in known)
     if fresh and known:

@@ -1,7 +1,7 @@
 """Classes: names given or found, and every label as the number of its class."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -31,14 +31,15 @@ def are_numbers(labels: list[str]) -> bool:
     return all(NUMBER.fullmatch(label) for label in labels)
 
 
-def find_classes(columns: Mapping[str, pa.ChunkedArray]) -> tuple[list[str], list[str]]:
+def find_classes(columns: Mapping[str, pa.ChunkedArray], others: Sequence[str] = ()) -> tuple[list[str], list[str]]:
     """Derive the class names from all labels, in order; return them and what a user should know."""
     found = {what: distinct(column) for what, column in columns.items()}
     everything = sorted({label for labels in found.values() for label in labels})
     if not everything:
         raise DataError(
-            f"no row has a label (looked at: {', '.join(columns) or 'no column'}).",
-            "Name the column of given labels: dataset.columns.given_label.",
+            f"no row has a label (looked at: {', '.join(columns)}).",
+            "Name the column of given labels: dataset.columns.given_label. "
+            + (nearest("label", others) if others else ""),
         )
     numeric = {what: are_numbers(labels) for what, labels in found.items() if labels}
     if len(set(numeric.values())) > 1:

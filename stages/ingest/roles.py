@@ -9,6 +9,7 @@ from pipeline.datasets.config import Columns
 from pipeline.datasets.faults import missing_column, naming
 from pipeline.errors import DataError
 
+PANDAS_INDEX = "__index_level_"
 SINGLE_ROLES = ("sample_id", "trusted_label", "trusted_origin", "propensity", "split")
 
 
@@ -29,9 +30,10 @@ def role_columns(columns: Columns, names: list[str], where: str) -> dict[str, st
     return found
 
 
-def read_roles(table: pa.Table, roles: dict[str, str], where: str) -> pa.Table:
-    """Take the roles out of a table, as text."""
-    return pa.table({role: as_text(table[name], name, where) for role, name in roles.items()})
+def read_roles(table: pa.Table, roles: dict[str, str], where: str, source: pa.Array | None = None) -> pa.Table:
+    """Take the roles out of a table, as text; rows without ids are called by their source."""
+    named = {} if source is None else {"sample_id": source}
+    return pa.table(named | {role: as_text(table[name], name, where) for role, name in roles.items()})
 
 
 def as_text(column: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
@@ -50,7 +52,12 @@ def as_text(column: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
 
 def own_columns(table: pa.Table, used: Iterable[str], text_only: bool) -> pa.Table | None:
     """Keep the columns that play no role; those of a CSV file become numbers where all their values are."""
-    left = [n for n in table.column_names if n not in set(used) and n != "sample_id" and not is_heavy(table[n].type)]
+    taken = {*used, "sample_id"}
+    left = [
+        field.name
+        for field in table.schema
+        if field.name not in taken and not is_heavy(field.type) and not field.name.startswith(PANDAS_INDEX)
+    ]
     if not left:
         return None
     return pa.table({name: as_numbers(table[name]) if text_only else table[name] for name in left})

@@ -20,6 +20,6 @@ def read_samples(config: DatasetConfig, roots: list[str]) -> Samples:
         case "features":
             return read_features(config)
         case "torchvision":
-            return read_torchvision(config)
+            return read_torchvision(config, roots)
         case _:
             assert_never(config.kind)

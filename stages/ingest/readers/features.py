@@ -11,7 +11,7 @@ from pipeline.datasets.faults import naming, nearest
 from pipeline.datasets.sources import expand
 from pipeline.datasets.tables import is_parquet, read_table, table_schema
 from pipeline.errors import DataError
-from stages.ingest.readers.table import numbered
+from stages.ingest.readers.table import empty_rows, numbered, unnamed
 from stages.ingest.roles import as_text, is_heavy, own_columns, read_roles, refuse_bad_ids, role_columns
 from stages.ingest.samples import Samples, Vectors
 
@@ -26,14 +26,12 @@ def read_features(config: DatasetConfig) -> Samples:
         names = [n for n in names if n not in ("features", config.columns.image)]
         found = role_columns(config.columns, names, where)
         table = read_table(path, names)
-        texts, source = read_roles(table, found, where), numbered(path.name, table.num_rows)
-        if "sample_id" not in found:
-            texts = texts.append_column("sample_id", source)
-            warnings.append(f"no column of sample ids: they are '{path.name}:0' and so on, and change when rows move")
-        roles.append(texts)
+        source = numbered(path.name, table.num_rows)
+        roles.append(read_roles(table, found, where, source))
         sources.append(source)
+        warnings += [] if "sample_id" in found else [unnamed(path.name)]
         mine = own_columns(table, found.values(), text_only=not is_parquet(path))
-        own.append(mine if mine is not None else pa.table({"": pa.nulls(table.num_rows)}).select([]))
+        own.append(mine if mine is not None else empty_rows(table.num_rows))
     everything = pa.concat_tables(roles, promote_options="default")
     vectors = read_vectors(expand(config.features, "dataset.features"), everything["sample_id"])
     joined = pa.concat_tables(own, promote_options="permissive")
@@ -90,7 +88,9 @@ def by_id(paths: list[Path], ids: pa.ChunkedArray) -> np.ndarray:
             f"{len(extra)} features belong to no row of the table: {naming(extra)}.",
             "Add their rows to the table, or drop them.",
         )
-    return np.asarray(matrix(table["features"])[order.to_numpy()])
+    rows, values = order.to_numpy(), matrix(table["features"])
+    in_order = bool((rows == np.arange(len(values))).all())
+    return values if in_order else np.asarray(values[rows])
 
 
 def features_table(path: Path) -> pa.Table:

@@ -36,8 +36,7 @@ def read_file(path: Path, split: str, config: DatasetConfig, base: str, roots: l
     schema = table_schema(path)
     light = [f.name for f in schema if not is_heavy(f.type) and (by_path or f.name != column)]
     roles = role_columns(config.columns, schema.names, f"table {path}")
-    table = read_table(path, light or schema.names[:0])
-    texts = read_roles(table, roles, f"table {path}")
+    table = read_table(path, light)
     uri = os.path.relpath(os.path.realpath(path), base)
     pictures: Files | list[Pack]
     if by_path:
@@ -46,13 +45,15 @@ def read_file(path: Path, split: str, config: DatasetConfig, base: str, roots: l
     else:
         pictures = [pack(path, uri, column)]
         source = numbered(uri, pictures[0].rows)
-    warnings = []
-    if "sample_id" not in roles:
-        texts = texts.append_column("sample_id", source)
-        if not by_path:
-            warnings.append(f"no column of sample ids: they are '{uri}:0' and so on, and change when rows move")
+    texts = read_roles(table, roles, f"table {path}", source)
+    warnings = [] if by_path or "sample_id" in roles else [unnamed(uri)]
     own = own_columns(table, [*roles.values(), column], text_only=not is_parquet(path))
     return Samples(with_split(texts, split), source, pictures, own=own, warnings=warnings)
+
+
+def unnamed(uri: str) -> str:
+    """Warn of rows without ids of their own."""
+    return f"no column of sample ids: they are '{uri}:0' and so on, and change when rows move"
 
 
 def with_split(roles: pa.Table, split: str) -> pa.Table:

@@ -22,13 +22,12 @@ TRIALS: tuple[tuple[str, dict[str, Any]], ...] = (  # how torchvision's classes 
 )  # fmt: skip
 
 
-def read_torchvision(config: DatasetConfig) -> Samples:
+def read_torchvision(config: DatasetConfig, roots: list[str]) -> Samples:
     """Open every split that the local files hold."""
-    roots = [str(p) for group in groups(config) for p in group.paths]
     files = list(source_files(config, roots))
     size = sum(int(f.size.sum()) for f in files)
     time = max((int(f.mtime.max()) for f in files if len(f)), default=0)
-    halves = open_halves(config, Path(roots[0]))
+    halves = open_halves(config, groups(config)[0].paths[0])
     packs, sources, labels, splits = [], [], [], []
     for split, data in halves.items():
         uri = f"{config.torchvision}/{split}"

@@ -76,7 +76,13 @@ CASES: list[tuple[str, Callable[[Any], None], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("title", "prepare", "counts"), CASES, ids=[case[0] for case in CASES])
+SLOW = "Twitter part of speech"
+
+
+@pytest.mark.parametrize(
+    ("title", "prepare", "counts"),
+    [pytest.param(*case, id=case[0], marks=pytest.mark.slow if case[0] == SLOW else ()) for case in CASES],
+)
 def test_the_example_runs_as_it_stands(
     desk: Any, title: str, prepare: Callable[[Any], None], counts: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,13 @@ def test_parquet_holds_images_in_three_forms(desk: Any, form: str) -> None:
     assert made.annotations.own is None
 
 
+def test_a_parquet_file_of_nothing_but_images_takes_its_labels_from_elsewhere(desk: Any) -> None:
+    desk.parquet("rows.parquet", {"image": [desk.picture(0), desk.picture(1)]})
+    desk.csv("labels.csv", ["sample_id", "given_label"], [["rows.parquet:1", "cat"]])
+    made = desk.run("parquet", path="rows.parquet", labels={"path": "labels.csv"})
+    assert made.given() == {"rows.parquet:0": None, "rows.parquet:1": "cat"}
+
+
 def test_parquet_shards_follow_their_names_and_get_ids_with_a_warning(desk: Any) -> None:
     for number in (1, 0):
         desk.parquet(f"part-{number}.parquet", {"image": [desk.picture(number)], "given_label": [number]})

@@ -53,7 +53,7 @@ def test_labels_are_names_or_numbers(desk: Any, labels: list[Any], class_names: 
         ({"given_label": ["cat", "dgo"]}, ["cat", "dog"], "'dgo' of 1 rows.*'r1'.*Did you mean 'dog'"),
         ({"given_label": [0, 1], "trusted_label": ["cat", None]}, None, "given labels hold numbers but trusted labels"),
         ({"given_label": [None, None]}, None, "no row has a label"),
-        ({"label": [1, 2]}, None, "no row has a label"),
+        ({"lable": [1, 2]}, None, "no row has a label.*Did you mean 'lable'"),
         ({"given_label": [0], "split": ["tset"]}, None, "split 'tset' of 1 rows.*Did you mean 'test'"),
         ({"given_label": [0], "trusted_label": [0], "propensity": [1.5]}, None, "propensity of 1 rows.*'r0: 1.5'"),
         ({"given_label": [0], "trusted_label": [0], "trusted_origin": ["x"]}, None, "trusted_origin 'x' of 1 rows"),
