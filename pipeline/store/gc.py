@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pipeline.artifacts import Manifest, artifact_path
 from pipeline.store.lineage import Name, manifests, reach
 from pipeline.store.published import PUBLISHED, numbers, read_version
-from pipeline.store.runs import find_run, list_runs
+from pipeline.store.runs import RunRecord, find_run, list_runs, newest_run
 from pipeline.store.store import NOT_ARTIFACTS, Entry, Store, trash_path
 
 CHECKPOINTS = "checkpoints"
@@ -92,9 +92,11 @@ def roots(store: Store, catalogue: dict[Name, Manifest], rules: Rules, now: date
         started = datetime.fromisoformat(record.started)
         if started < since:
             break
-        found |= {(made.ref.kind, made.ref.key) for made in record.artifacts.values()}
-        if record.state == "running":  # a stage may be at work since then on artifacts that no record names yet
-            young = min(young, started)
+        found |= artifacts_of(record)
+        if record.state == "running":
+            young = min(young, started)  # its stages publish artifacts that no record names yet
+            last = newest_run(store, record.dataset, "completed")  # they copy from its artifacts, however old
+            found |= artifacts_of(last) if last else set()
     found |= {name for name, m in catalogue.items() if not m.created or datetime.fromisoformat(m.created) > young}
     return found | published_roots(store, rules)
 
@@ -107,9 +109,13 @@ def published_roots(store: Store, rules: Rules) -> set[Name]:
             version = read_version(store, dataset, n)
             found.add((version.labels.kind, version.labels.key))
             record = find_run(store, version.run) if version.run else None
-            if record is not None:
-                found |= {(made.ref.kind, made.ref.key) for made in record.artifacts.values()}
+            found |= artifacts_of(record) if record else set()
     return found
+
+
+def artifacts_of(record: RunRecord) -> set[Name]:
+    """Name what a run made or found."""
+    return {(made.ref.kind, made.ref.key) for made in record.artifacts.values()}
 
 
 def users_first(catalogue: dict[Name, Manifest], names: list[Name]) -> list[Name]:

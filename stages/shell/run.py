@@ -74,8 +74,9 @@ def attempt(request: StageRequest, config_type: type[C], produce: Produce[C], st
     with store.lock(request.kind, request.key):
         checkpoints = Checkpoints(store, request.key, request.resources.checkpoint_seconds)
         found = store.find(request.kind, request.key)
-        if found is not None:
+        if found is not None:  # perhaps by an attempt that was killed right after publishing
             checkpoints.clear()
+            store.sweep()
             return found
         set_seeds(int(getattr(config, "seed", 0) or 0))
         with (

@@ -118,6 +118,17 @@ def test_a_long_running_run_keeps_what_its_stages_publish(tmp_path: Path, put) -
     assert [w.path for w in collect(store).waste] == ["shards/older"]
 
 
+def test_a_running_run_keeps_what_it_may_copy_from(tmp_path: Path, made) -> None:
+    store = open_store(str(tmp_path))
+    run_of(store, 60, made(store, "older", 60))
+    run_of(store, 40, made(store, "last", 40))
+    assert {w.path for w in collect(store).waste} >= {"images/ilast", "images/iolder"}
+    begin_run(store, "photos")
+    assert {w.path for w in collect(store).waste} == {
+        f"{p}older" for p in ("images/i", "features/f", "annotations/a", "labels/l")
+    }
+
+
 def test_a_run_that_begins_during_the_collection_loses_nothing(
     tmp_path: Path, made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
