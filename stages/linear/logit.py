@@ -24,7 +24,7 @@ class Pull:
 
 def fit_logit(columns: Tensor, evidence: Tensor, weights: Tensor, pull: Pull) -> Tensor:
     """Return θ [J] for columns X [n, K, J], evidence E [n, K] and row weights w [n]."""
-    centre, ridge = pull.centre, pull.ridge
+    columns, centre, ridge = columns.contiguous(), pull.centre, pull.ridge
     theta = centre.clone() if pull.start is None else pull.start.clone()
     value = objective(columns, evidence, weights, theta) - ridge / 2 * float((theta - centre).square().sum())
     for _ in range(STEPS):

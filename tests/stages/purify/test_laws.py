@@ -1,0 +1,292 @@
+"""Laws that every purifier keeps."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.errors import DataError
+from pipeline.labels import ACTIONS
+from stages.purify.config import BASELINES, VERSIONS, Method, PurifyConfig
+from stages.purify.core import purify
+
+METHODS = get_args(Method)
+CHANGING = [m for m in METHODS if m != "keep"]
+
+each = pytest.mark.parametrize("method", METHODS)
+each_that_changes = pytest.mark.parametrize("method", CHANGING)
+Make = Callable[..., Any]
+Flatten = Callable[[object], np.ndarray]
+
+
+def run(problem: Any, method: str, **options: Any) -> Any:
+    return purify(problem.sample, problem.trust, PurifyConfig(method=method, **options))  # type: ignore[arg-type]
+
+
+def test_every_method_has_a_version_and_every_baseline_is_a_method() -> None:
+    assert set(METHODS) == set(VERSIONS)
+    assert set(BASELINES) <= set(METHODS)
+
+
+@each
+def test_every_row_has_labels_and_a_distribution(method: str, problem: Make) -> None:
+    rows = run(problem(), method).rows
+    assert rows.beliefs.shape == (400, 4)
+    assert torch.allclose(rows.beliefs.double().sum(1), torch.ones(400, dtype=torch.float64), atol=5e-3)
+    assert torch.allclose(rows.top_probs.sum(1), torch.ones(400, dtype=rows.top_probs.dtype), atol=1e-6)
+    assert (rows.top_probs.diff(dim=1) <= 1e-12).all()
+    for labels in (rows.suggested, rows.purified, rows.candidates, rows.top_labels):
+        assert labels.min() >= 0
+        assert labels.max() < 4
+    for chance in (rows.confidence, rows.given_confidence):
+        assert ((chance >= 0) & (chance <= 1)).all()
+
+
+@each
+def test_the_order_of_the_rows_is_nothing(method: str, problem: Make, settled: Flatten) -> None:
+    made = problem()
+    order = torch.randperm(400, generator=torch.Generator().manual_seed(7))
+    plain, shuffled = settled(run(made, method).rows), settled(run(made.taken(order), method).rows)
+    assert np.abs(plain[order.numpy()] - shuffled).max() < 2e-3  # beliefs are float16
+
+
+@each
+def test_inputs_are_left_as_they_are(method: str, problem: Make) -> None:
+    made, copy = problem(), problem()
+    run(made, method)
+    for one, two in ((made.sample, copy.sample), (made.trust, copy.trust)):
+        for name, value in vars(one).items():
+            other = getattr(two, name)
+            assert torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other
+
+
+@each
+def test_the_same_seed_gives_the_same_result(method: str, problem: Make, settled: Flatten) -> None:
+    assert np.array_equal(settled(run(problem(), method).rows), settled(run(problem(), method).rows))
+
+
+@each_that_changes
+@pytest.mark.parametrize(("kind", "rate"), [("symmetric", 0.4), ("asymmetric", 0.3)])
+def test_noise_falls_on_separable_classes(method: str, kind: str, rate: float, problem: Make) -> None:
+    made = problem(kind=kind, rate=rate)
+    result = run(made, method)
+    assert result.gate.verdict == "proven"
+    assert made.right(result.rows.purified) > made.right(made.sample.given) + 0.75 * rate
+
+
+@each
+@pytest.mark.parametrize("gate", ["strict", "off"])
+def test_trusted_labels_never_change(method: str, gate: str, problem: Make) -> None:
+    made = problem()
+    rows, known = run(made, method, gate=gate).rows, made.trust.labels >= 0
+    assert torch.equal(rows.purified[known], made.truth[known])
+    assert (rows.action[known] == ACTIONS.index("trusted")).all()
+    assert (rows.confidence[known] == 1).all()
+
+
+@each
+def test_held_out_rows_influence_nothing_but_the_yardstick(method: str, problem: Make, settled: Flatten) -> None:
+    made = problem()
+    result = run(made, method, audit_share=0.5)
+    held = result.plan.held
+    assert 10 < len(held) < 50
+    labels = made.trust.labels.clone()
+    labels[held] = (labels[held] + 1) % 4
+    other = purify(
+        made.sample, replace(made.trust, labels=labels), PurifyConfig(method=method, audit_share=0.5)  # type: ignore[arg-type]
+    )
+    assert np.array_equal(settled(result.rows), settled(other.rows))
+    assert result.gate == other.gate
+    assert result.held.given_right != other.held.given_right
+    assert (result.rows.action[held] != ACTIONS.index("trusted")).all()
+
+
+@each_that_changes
+def test_the_gain_on_useless_features_is_honestly_none(method: str, problem: Make) -> None:
+    gains = [run(problem(useless=True, trusted=200, rate=0.2, seed=seed), method).gain for seed in range(4)]
+    assert all(gain.low <= 0.01 for gain in gains)
+    assert sum(gain.lower_bound > 0 for gain in gains) == 0
+
+
+@each
+def test_useless_features_leave_labels_exactly_as_given(method: str, problem: Make) -> None:
+    made = problem(useless=True, rate=0.2)
+    result = run(made, method)
+    assert not result.gate.open
+    assert torch.equal(result.rows.purified[made.others], made.sample.given[made.others])
+
+
+@each
+def test_perfect_labels_stay(method: str, problem: Make) -> None:
+    made = problem(rate=0.0, spread=1.5)
+    assert torch.equal(run(made, method).rows.purified, made.truth)
+
+
+@each
+def test_rows_of_other_splits_neither_teach_nor_judge(method: str, problem: Make, settled: Flatten) -> None:
+    made = problem()
+    train = torch.arange(400) < 300
+    made = made.changed(train=train)
+    result = run(made, method)
+    assert (result.rows.action[~train] == ACTIONS.index("none")).all()
+    trusted = made.trust.labels
+    expected = torch.where(trusted >= 0, trusted, made.sample.given)
+    assert torch.equal(result.rows.purified[~train], expected[~train])
+    given = torch.where(train, made.sample.given, (made.sample.given + 1) % 4)
+    other = replace(made.trust, labels=torch.where(train, trusted, -1))
+    again = purify(made.changed(given=given).sample, other, PurifyConfig(method=method))  # type: ignore[arg-type]
+    assert np.array_equal(settled(result.rows)[train.numpy()], settled(again.rows)[train.numpy()])
+    assert result.gain == again.gain
+
+
+@each
+def test_without_trusted_rows_labels_stay_and_nothing_is_proven(method: str, problem: Make) -> None:
+    made = problem(trusted=0)
+    result = run(made, method)
+    assert result.gate.verdict == "unproven"
+    assert torch.equal(result.rows.purified, made.sample.given)
+    opened = run(made, method, gate="off").rows.purified
+    assert made.right(opened) >= made.right(made.sample.given)
+
+
+@each
+def test_rows_without_a_given_label_get_one(method: str, problem: Make) -> None:
+    made = problem()
+    given = made.sample.given.clone()
+    given[::3] = -1
+    result = run(made.changed(given=given), method)
+    bare = (given < 0) & (made.trust.labels < 0)
+    assert torch.isnan(result.rows.given_confidence[bare]).all()
+    allowed = torch.tensor([ACTIONS.index("relabel"), ACTIONS.index("review")])
+    assert torch.isin(result.rows.action[bare], allowed).all()
+    if method in CHANGING:
+        assert float((result.rows.purified == made.truth)[bare].double().mean()) > 0.9
+
+
+@each
+def test_trusted_rows_without_a_given_label_still_teach_and_calibrate(method: str, problem: Make) -> None:
+    made = problem(trusted=100)
+    given = torch.where(made.trust.labels >= 0, -1, made.sample.given)
+    result = run(made.changed(given=given), method)
+    assert result.gain.rows == 0
+    assert result.gate.verdict == "unproven"
+    assert torch.equal(result.rows.purified[made.others], given[made.others])
+
+
+@each
+def test_selected_rows_teach_but_do_not_judge(method: str, problem: Make) -> None:
+    made = problem()
+    picked = (made.trust.labels >= 0) & (torch.arange(400) % 2 == 0)
+    result = purify(made.sample, replace(made.trust, picked=picked), PurifyConfig(method=method))  # type: ignore[arg-type]
+    judges = result.plan.views.rows[result.plan.judges]
+    assert not picked[judges].any()
+    assert len(judges) == int((made.trust.labels >= 0).sum() - picked.sum())
+    assert torch.equal(result.rows.purified[picked], made.truth[picked])
+
+
+@each
+def test_rows_without_features_are_left_to_a_person(method: str, problem: Make) -> None:
+    made = problem()
+    ok = torch.arange(400) >= 20
+    features = torch.where(ok[:, None], made.sample.features, 0.0)
+    neighbours = torch.where(ok[:, None], made.sample.neighbours, -1)
+    rows = run(made.changed(ok=ok, features=features, neighbours=neighbours), method).rows
+    broken = ~ok & (made.trust.labels < 0)
+    assert (rows.action[broken] == ACTIONS.index("review")).all()
+    assert torch.equal(rows.suggested[broken], made.sample.given[broken])
+
+
+@each
+@pytest.mark.parametrize(
+    ("scale", "shift"), [(1e-20, 0.0), (1e20, 0.0), (1.0, 1e4), (0.0, 3.0)], ids=["tiny", "huge", "far", "constant"]
+)
+def test_any_scale_of_features_works(method: str, scale: float, shift: float, problem: Make) -> None:
+    made = problem()
+    result = run(made.changed(features=(made.sample.features * scale + shift).float()), method)
+    assert torch.isfinite(result.rows.confidence).all()
+    if scale and method == "linear_probe":
+        assert made.right(result.rows.suggested) > 0.95
+
+
+@each
+def test_rank_deficient_and_wide_features_work(method: str, problem: Make) -> None:
+    made = problem(rows=60, trusted=20)
+    wide = made.sample.features.repeat(1, 200)
+    result = run(made.changed(features=wide), method)
+    assert torch.isfinite(result.rows.confidence).all()
+    assert torch.isfinite(result.rows.top_probs).all()
+
+
+@each
+@pytest.mark.parametrize("rows", [4, 20])
+def test_a_handful_of_rows_works(method: str, rows: int, problem: Make) -> None:
+    made = problem(rows=rows, classes=2, trusted=rows // 2)
+    assert len(run(made, method).rows.purified) == rows
+
+
+@each
+def test_all_rows_may_be_trusted(method: str, problem: Make) -> None:
+    made = problem(trusted=400)
+    assert torch.equal(run(made, method).rows.purified, made.truth)
+
+
+@each
+def test_all_given_labels_may_be_equal(method: str, problem: Make) -> None:
+    made = problem()
+    result = run(made.changed(given=torch.zeros(400, dtype=torch.long)), method)
+    assert torch.isfinite(result.rows.confidence).all()
+
+
+@each
+def test_a_class_may_have_one_trusted_row_or_none(method: str, problem: Make) -> None:
+    made = problem()
+    labels = made.trust.labels.clone()
+    labels[labels == 0] = -1
+    ones = torch.where(labels == 1)[0]
+    labels[ones[1:]] = -1
+    trust = replace(made.trust, labels=labels)
+    result = purify(made.sample, trust, PurifyConfig(method=method))  # type: ignore[arg-type]
+    if method in CHANGING:
+        assert float((result.rows.suggested == made.truth)[labels < 0].double().mean()) > 0.9
+
+
+@each
+def test_thousands_of_classes_work(method: str, problem: Make) -> None:
+    rows = run(problem(rows=120, classes=2000, trusted=40), method, folds=2).rows
+    assert rows.beliefs.shape == (120, 0)
+    assert rows.top_labels.shape == (120, 10)
+    assert torch.isfinite(rows.confidence).all()
+
+
+def test_one_class_is_refused(problem: Make) -> None:
+    made = problem(rate=0.0)
+    with pytest.raises(DataError, match="1 class; purifying needs at least 2"):
+        run(made.changed(classes=1), "keep")
+
+
+def test_a_dataset_without_any_label_is_refused(problem: Make) -> None:
+    made = problem(trusted=0)
+    with pytest.raises(DataError, match="0 of 400 rows are train rows with features and a given or trusted label"):
+        run(made.changed(given=torch.full((400,), -1)), "linear_probe")
+
+
+def test_a_new_trusted_row_moves_no_other_to_another_fold(problem: Make) -> None:
+    few, more = problem(trusted=50), problem(trusted=60)
+    config = PurifyConfig()
+    folds = []
+    for made in (few, more):
+        plan = purify(made.sample, made.trust, config).plan
+        apart = plan.fold[:, None] == plan.fold[None, :]
+        folds.append((plan.views.rows, apart))
+    both = torch.isin(folds[1][0], folds[0][0])
+    assert torch.equal(folds[0][1], folds[1][1][both][:, both])
+
+
+def test_copies_of_a_row_are_judged_by_the_same_fold(problem: Make) -> None:
+    made = problem()
+    trust = replace(made.trust, groups=["one"] * 400)
+    plan = purify(made.sample, trust, PurifyConfig()).plan
+    assert set(plan.fold.tolist()) == {1}
