@@ -69,11 +69,11 @@ def read_sample(
     """Bring everything to the device that computes."""
     device = pick_device(context.resources.device)
     return Sample(
-        features=torch.from_numpy(np.array(features.array())).to(device),
-        neighbours=torch.from_numpy(np.array(neighbours.indices)).to(device),
-        given=torch.from_numpy(annotations.given).long().to(device),
-        ok=torch.from_numpy(features.ok).to(device),
-        train=torch.from_numpy(annotations.split == "train").to(device),
+        features=torch.tensor(np.asarray(features.array())).to(device),
+        neighbours=torch.tensor(np.asarray(neighbours.indices)).to(device),
+        given=torch.tensor(annotations.given, dtype=torch.long).to(device),
+        ok=torch.tensor(features.ok).to(device),
+        train=torch.tensor(annotations.split == "train").to(device),
         draw=hash_draw(config.seed, "rows", annotations.sample_ids).to(device),
         classes=len(annotations.class_names),
     )
@@ -85,9 +85,9 @@ def trust_of(inputs: Inputs) -> Trust:
     known = np.isfinite(annotations.propensity) & (annotations.propensity > 0)
     weights = np.where(known, 1 / np.where(known, annotations.propensity, 1.0), 1.0)
     return Trust(
-        labels=torch.from_numpy(annotations.trusted).long().to(device),
-        picked=torch.from_numpy((annotations.origin == "selected") & ~known).to(device),
-        weights=torch.from_numpy(weights).to(device),
+        labels=torch.tensor(annotations.trusted, dtype=torch.long).to(device),
+        picked=torch.tensor((annotations.origin == "selected") & ~known).to(device),
+        weights=torch.tensor(weights).to(device),
         groups=groups_of(annotations.sample_ids, inputs.neighbours.duplicate_of),
     )
 

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+
+from stages.purify.noise import describe_noise
+from stages.purify.transition import Transition, estimate_transition
+from stages.purify.verdict import features_verdict, find_leaks, groups_of
+
+NAMES = ["ape", "bee", "cat"]
+
+
+def found(counts: list[list[int]]) -> Transition:
+    pairs = [(k, c) for k, row in enumerate(counts) for c, n in enumerate(row) for _ in range(n)]
+    true, given = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
+    return estimate_transition(true, given, torch.ones(len(pairs), dtype=torch.float64), len(counts), 0.4)
+
+
+def test_the_noise_is_described_with_intervals() -> None:
+    noise = describe_noise(found([[20, 5, 0], [0, 25, 0], [0, 0, 25]]), NAMES, 0.1)
+    assert noise["rate"] == pytest.approx(5.5 / 76)
+    assert noise["low"] < noise["rate"] < noise["high"]
+    assert noise["per_class"][0] > noise["per_class"][1]
+    assert [c["pairs"] for c in noise["classes"]] == [25, 25, 25]
+    assert all(c["low"] <= c["rate"] <= c["high"] for c in noise["classes"])
+    assert np.allclose(np.sum(noise["transition"], axis=1), 1)
+    assert noise["warnings"] == []
+
+
+def test_an_unsettled_row_of_t_asks_for_more_trusted_rows() -> None:
+    warnings = describe_noise(found([[10, 0, 0], [0, 10, 0], [0, 5, 5]]), NAMES, 0.1)["warnings"]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("row 'cat' of T is not settled by 10 trusted rows: check ")
+
+
+def test_a_class_without_trusted_rows_and_no_pairs_at_all_are_named() -> None:
+    assert (
+        "class 'cat' has no trusted row"
+        in describe_noise(found([[5, 0, 0], [0, 5, 0], [0, 0, 0]]), NAMES, 0.1)["warnings"][0]
+    )
+    nothing = describe_noise(found([[0, 0, 0]] * 3), NAMES, 0.25)
+    assert (nothing["rate"], nothing["low"], nothing["high"]) == (0.25, 0.0, 1.0)
+    assert "No trusted row has a given label" in nothing["warnings"][0]
+
+
+@pytest.mark.parametrize(("knn", "linear", "verdict"), [(0.3, 0.28, "useless"), (0.3, 0.5, "weak"), (0.8, 0.1, "good")])
+def test_features_are_judged_against_chance(knn: float, linear: float, verdict: str) -> None:
+    judged = features_verdict(knn, linear, np.arange(100) % 4)
+    assert judged["verdict"] == verdict
+    assert judged["chance"] == 0.25
+    assert bool(judged["remedy"]) == (verdict != "good")
+
+
+def test_repeated_rows_are_found_where_they_lie() -> None:
+    ids = ["a", "b", "c", "d", "e"]
+    twins = np.array([None, "a", "a", None, "d"], dtype=object)
+    split = np.array(["train", "train", "test", "train", "train"])
+    leaks = find_leaks(ids, twins, split, np.array([1, -1, 1, 0, 2]))
+    assert {k: v for k, v in leaks.items() if k != "examples"} == {
+        "duplicates": 3, "trusted_in_rest": 1, "test_in_train": 1, "contradictory_trusted": 1,
+    }  # fmt: skip
+    assert leaks["examples"]["contradictory_trusted"] == [["e", "d"]]
+    assert groups_of(ids, twins) == ["a", "a", "a", "d", "d"]
