@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.datasets.images import ImageRows
-from pipeline.errors import DataError
+from pipeline.errors import DataError, ResourceError
 from stages.images.decode import BrokenImageError, decode_image
 
 BLOCK_ROWS = 256
@@ -71,6 +72,10 @@ def decode_by_workers(images: ImageRows, blocks: deque[NDArray[np.int64]], size:
                 while blocks and len(pending) < 2 * workers:
                     pending.append(pool.submit(work, blocks.popleft()))
                 yield pending.popleft().result()
+        except BrokenProcessPool as error:
+            raise ResourceError(
+                f"one of {workers} decoding processes was killed, most often for want of memory.", "Lower workers."
+            ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -1,5 +1,6 @@
 """The uint8 cache and the decoding that fills it."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from PIL import Image
 
 from pipeline.artifacts import Artifact
 from pipeline.datasets.images import ImageRows, open_images
-from pipeline.errors import DataError
+from pipeline.errors import DataError, ResourceError
 from stages.images import decoding
 from stages.images.cache import ImageCache, write_cache
 from stages.images.decode import BrokenImageError
@@ -92,6 +93,16 @@ def test_batches_are_floats_and_mean_and_spread_are_those_of_the_pixels(images: 
 def test_workers_decode_the_same_in_the_same_order(images: ImageRows) -> None:
     blocks = deque(np.array_split(np.arange(20), 7))
     assert np.array_equal(np.concatenate(list(decode_by_workers(images, blocks, 8, 2))), np.stack(pictures(20)))
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_reported(images: ImageRows) -> None:
+    blocks = decode_by_workers(images, deque(np.array_split(np.arange(20), 20)), 8, 1)
+    next(blocks)
+    for child in multiprocessing.active_children():
+        child.kill()
+    with pytest.raises(ResourceError, match="one of 1 decoding processes was killed"):
+        list(blocks)
 
 
 WITH_WORKERS = """
