@@ -37,7 +37,7 @@ def read_file(path: Path, split: str, config: DatasetConfig, base: str, roots: l
     light = [f.name for f in schema if not is_heavy(f.type) and (by_path or f.name != column)]
     roles = role_columns(config.columns, schema.names, f"table {path}")
     table = read_table(path, light)
-    uri = os.path.relpath(os.path.realpath(path), base)
+    uri = os.path.relpath(Path(os.path.realpath(path.parent)) / path.name, base)
     pictures: Files | list[Pack]
     if by_path:
         pictures = referenced(table[column].cast(pa.string()), image_root(path, config), base, roots)

@@ -98,6 +98,12 @@ def test_parquet_shards_follow_their_names_and_get_ids_with_a_warning(desk: Any)
     assert "sample ids" in made.metrics["warnings"][0]
 
 
+def test_a_linked_table_goes_by_the_name_it_is_given(desk: Any, tmp_path: Path) -> None:
+    desk.parquet("rows.parquet", {"image": [desk.picture()], "given_label": [0]}).rename(tmp_path / "elsewhere.parquet")
+    (desk.folder / "rows.parquet").symlink_to(tmp_path / "elsewhere.parquet")
+    assert list(desk.run("parquet", path="rows.parquet").given()) == ["rows.parquet:0"]
+
+
 def test_a_test_path_marks_its_rows(desk: Any) -> None:
     for name in ("train", "test"):
         desk.parquet(f"{name}.parquet", {"sample_id": [name], "image": [desk.picture(0)], "given_label": [0]})

@@ -93,6 +93,14 @@ def test_an_image_that_kills_its_worker_is_quarantined_alone(desk: Any, monkeypa
     assert answer.sha256 == [hashlib.sha256(b).hexdigest() for b in blobs]
 
 
+def test_a_worker_starts_with_pillow_alone() -> None:
+    code = (
+        "import sys, stages.ingest.worker as w; print([m for m in ('numpy', 'pyarrow', 'torch') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
 PARENT = """
 import sys, time
 from stages.ingest.workers import Question, Workers
