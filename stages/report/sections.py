@@ -145,7 +145,7 @@ def noise_figure(found: Findings) -> tuple[Draw, str] | None:
     if per_class:
         shares = [float(share or 0) for share in per_class]
         worst = [int(i) for i in np.argsort(-np.asarray(shares), kind="stable")[:MOST_IN_HEAT_MAP]]
-        title = f"Estimated share of wrong labels, {len(worst)} of {number(len(names))} classes, the noisiest first"
+        title = f"Estimated share of a class given another label, the {len(worst)} noisiest of {number(len(names))}"
         return lambda: bars([shares[i] for i in worst], [names[i] for i in worst], ""), title
     return None
 

@@ -50,14 +50,16 @@ def verdict(summary: Mapping[str, Any], changed: int, review: int) -> Verdict:
     if not gate.get("open"):
         harm = gate.get("verdict") == "harmful"
         start = "The suggested labels would do harm" if harm else "No gain is proven"
-        because = f", because {_inside(reason)}" if reason else ""
+        first, _, rest = reason.partition(";")
+        because = f", because {_inside(first)}" if first else ""
         badge = "Would do harm" if harm else "No gain proven"
-        return Verdict("warn", badge, f"{start}: the given labels are kept{because}.", _would(changed))
+        beside = f"{_sentence(rest)} {_would(changed)}".strip()
+        return Verdict("warn", badge, f"{start}: the given labels are kept{because}.", beside)
     work = f"{number(changed)} relabelled, {number(review)} to review."
     sentence = f"{_before_after(summary.get('quality') or {})}; {work}"
     if gate.get("verdict") == "proven":
-        return Verdict("good", "Gain proven", sentence, reason)
-    return Verdict("calm", f"Gain not proven, gate {gate.get('setting', 'off')}", sentence, reason)
+        return Verdict("good", "Gain proven", sentence, _sentence(reason))
+    return Verdict("calm", f"Gain not proven, gate {gate.get('setting', 'off')}", sentence, _sentence(reason))
 
 
 def _before_after(quality: Mapping[str, Any]) -> str:
@@ -86,3 +88,9 @@ def _inside(reason: str) -> str:
     """Fit a sentence of its own into another one."""
     start = reason[:1].lower() + reason[1:] if reason[1:2].islower() or reason[1:2] == " " else reason
     return start.rstrip(".")
+
+
+def _sentence(words: str) -> str:
+    """Make some words a sentence."""
+    text = words.strip().rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}." if text else ""

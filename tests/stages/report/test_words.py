@@ -2,6 +2,7 @@
 
 import pytest
 
+from stages.report.cautions import cautions
 from stages.report.words import THIN, clip, one_line, percent, plainly, verdict
 
 QUALITY = {"given_right": 0.598, "purified_right": 0.76, "low": 0.74, "high": 0.78}
@@ -27,6 +28,9 @@ def test_a_closed_gate_says_why(state: str, start: str, badge: str) -> None:
     assert said.sentence == f"{start}: the given labels are kept, because the lower bound is -2 points."
     assert said.badge == badge
     assert "7 rows would have been relabelled" in said.reason
+    longer = {"gate": {"open": False, "reason": "it mends 1 and breaks 2 of 9 trusted rows; the gain is -2 points"}}
+    assert verdict(longer, 0, 0).sentence.endswith("because it mends 1 and breaks 2 of 9 trusted rows.")
+    assert verdict(longer, 0, 0).reason.startswith("The gain is -2 points. The machine's answers")
     assert "do not differ" in verdict({"gate": {"open": False}}, 0, 0).reason
 
 
@@ -43,3 +47,17 @@ def test_numbers_and_texts_are_set_for_people() -> None:
     assert clip("abcdef", 4) == "abc…"
     assert one_line("a\n b\tc", 10) == "a b c"
     assert (plainly(1 / 3), plainly(7), plainly("x")) == ("0.333333", "7", "x")
+
+
+def test_what_weakens_the_figures_is_said() -> None:
+    summary = {
+        "warnings": ["No trusted row can judge."],
+        "features": {"verdict": "weak", "remedy": "Try another encoder."},
+        "leaks": {"duplicates": 9, "trusted_in_rest": 0, "test_in_train": 1200},
+    }
+    assert cautions(summary) == [
+        "No trusted row can judge.",
+        "The features are weak. Try another encoder.",
+        "1,200 test rows and train rows are copies of each other, so test scores may flatter.",
+    ]
+    assert cautions({"features": {"verdict": "good"}}) == []
