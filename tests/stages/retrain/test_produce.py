@@ -68,6 +68,19 @@ def test_pictures_are_learned_and_the_model_rebuilt(pictures_toy: Any, retrain: 
     np.testing.assert_allclose(said["probs"].to_pylist()[:4], torch.softmax(scores, 1).numpy(), atol=1e-5)
 
 
+def test_scratch_takes_the_architecture_but_not_the_weights(pictures_toy: Any, retrain: Any) -> None:
+    options = {"epochs": 1, "learning_rate": 1e-9, "batch_size": 16}
+    weights = [
+        open_model(retrain(pictures_toy, **options, **more)).weights()
+        for more in ({}, {"start_from": "scratch"}, {"start_from": "scratch"}, {"start_from": "scratch", "seed": 1})
+    ]
+    first = [w["encoder.backbone.0.enter.0.weight"] for w in weights]
+    assert first[0].shape == first[1].shape
+    assert np.abs(first[0] - first[1]).max() > 0.01
+    np.testing.assert_array_equal(first[1], first[2])
+    assert np.abs(first[1] - first[3]).max() > 0.01
+
+
 def test_the_same_seed_gives_the_same_files_and_another_seed_others(
     features_toy: Any, retrain: Any, bytes_of: Any
 ) -> None:
