@@ -7,8 +7,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 
@@ -19,6 +19,7 @@ from PIL import Image
 from pipeline.datasets.images import ImageRows
 from pipeline.errors import DataError, ResourceError
 from stages.images.decode import BrokenImageError, decode_image
+from stages.shell.ahead import run_ahead
 
 BLOCK_ROWS = 256
 ALONE_SECONDS = 1.0  # a worker takes longer than that to start
@@ -62,22 +63,18 @@ def decode_blocks(
         yield from decode_by_workers(images, blocks, size, workers)
 
 
-def decode_by_workers(images: ImageRows, blocks: deque[NDArray[np.int64]], size: int, workers: int) -> Iterator[Pixels]:
+def decode_by_workers(
+    images: ImageRows, blocks: Iterable[NDArray[np.int64]], size: int, workers: int
+) -> Iterator[Pixels]:
     """Decode blocks in processes, a few blocks ahead of the reader."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, start_worker, (images, size)) as pool:
-        pending: deque[Future[Pixels]] = deque()
         try:
-            while blocks or pending:
-                while blocks and len(pending) < 2 * workers:
-                    pending.append(pool.submit(work, blocks.popleft()))
-                yield pending.popleft().result()
+            yield from run_ahead(pool, work, blocks, 2 * workers)
         except BrokenProcessPool as error:
             raise ResourceError(
                 f"one of {workers} decoding processes was killed, most often for want of memory.", "Lower workers."
             ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 _job: tuple[ImageRows, int]  # what a worker process works on

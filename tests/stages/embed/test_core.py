@@ -44,6 +44,16 @@ def test_neighbours_are_those_of_a_slow_loop(with_faiss: bool, tmp_path: Path, m
     assert (tmp_path / "index.faiss").exists() == with_faiss
 
 
+def test_any_number_of_threads_finds_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(module, "QUERIES", 64)
+    one, three = (list(search(unit(500, 64), 9, CPU, threads, tmp_path / "i")) for threads in (1, 3))
+    for (start, indices, similarity), (again, same, alike) in zip(one, three, strict=True):
+        assert start == again
+        assert np.array_equal(indices, same)
+        assert np.array_equal(similarity, alike)
+
+
 def test_the_index_on_disk_answers_like_the_table(tmp_path: Path) -> None:
     faiss = pytest.importorskip("faiss")
     indices, _ = found(unit(), 5, tmp_path)
