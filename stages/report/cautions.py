@@ -6,9 +6,9 @@ from typing import Any
 from stages.report.words import number
 
 LEAKS = {
-    "trusted_in_rest": "trusted rows and other rows are copies of each other, so the audit may flatter",
-    "test_in_train": "test rows and train rows are copies of each other, so test scores may flatter",
-    "contradictory_trusted": "trusted rows contradict a copy of themselves: check them again",
+    "trusted_in_rest": "Copies across trusted and other rows: {}. The audit may flatter.",
+    "test_in_train": "Copies across test and other rows: {}. Test scores may flatter.",
+    "contradictory_trusted": "Trusted rows that contradict a copy of themselves: {}. Check them again.",
 }
 
 
@@ -19,4 +19,4 @@ def cautions(summary: Mapping[str, Any]) -> list[str]:
     if features.get("verdict") in ("weak", "useless"):
         found.append(f"The features are {features['verdict']}. {features.get('remedy', '')}".strip())
     leaks = summary.get("leaks") or {}
-    return found + [f"{number(leaks[name])} {words}." for name, words in LEAKS.items() if leaks.get(name)]
+    return found + [words.format(number(leaks[name])) for name, words in LEAKS.items() if leaks.get(name)]

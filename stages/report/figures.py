@@ -16,7 +16,8 @@ from stages.report.core import Reliability
 from stages.report.words import one_line, percent
 
 INK = "#123456"  # stands for the page's own ink, see `svg`
-RIGHT, WRONG = "#3d7f8f", "#c2562d"
+RIGHT, WRONG = "#2c6e7f", "#b8481f"
+FULL_CONFUSION = 0.25  # a confusion this frequent, or more frequent, has the full colour
 MOST_IN_HEAT_MAP = 30
 
 Draw = Callable[[], Figure]
@@ -42,13 +43,13 @@ def png(draw: Draw) -> bytes:
 
 
 def heat_map(transition: npt.NDArray[np.float64], names: Sequence[str]) -> Figure:
-    """Draw P(given | true): what should be in one colour, confusions in another, each scaled to its largest."""
+    """Draw P(given | true): what should be in one colour, confusions in another."""
     count = len(names)
     size = 1.6 + min(0.42 * count, 7)
     figure = Figure(figsize=(size + 0.8, size))
     axes = figure.add_subplot()
     axes.set(xlim=(0, count), ylim=(count, 0), aspect="equal")
-    worst = max(float((transition - np.diag(np.diag(transition))).max(initial=0)), 0.02)
+    worst = max(float((transition - np.diag(np.diag(transition))).max(initial=0)), FULL_CONFUSION)
     for true, given in np.argwhere(transition >= 0.004):
         _cell(axes, (int(true), int(given)), float(transition[true, given]), worst, count <= 12)
     _names(axes, names)
@@ -63,9 +64,9 @@ def _cell(axes: Axes, place: tuple[int, int], value: float, worst: float, writte
     same = true == given
     strength = value if same else min(value / worst, 1)
     colour = RIGHT if same else WRONG
-    axes.add_patch(Rectangle((given, true), 1, 1, facecolor=colour, alpha=0.12 + 0.83 * strength, linewidth=0))
+    axes.add_patch(Rectangle((given, true), 1, 1, facecolor=colour, alpha=0.06 + 0.94 * strength, linewidth=0))
     if written:
-        ink = "white" if strength > 0.45 else INK
+        ink = "white" if strength > 0.55 else INK
         axes.text(given + 0.5, true + 0.5, f"{100 * value:.0f}", ha="center", va="center", fontsize=8.5, color=ink)
 
 
@@ -74,7 +75,8 @@ def _names(axes: Axes, names: Sequence[str]) -> None:
     small = 9 if len(names) <= 15 else 7
     texts = [one_line(name, 16) for name in names]
     axes.xaxis.tick_top()
-    axes.set_xticks(ticks, texts, rotation=45, ha="left", rotation_mode="anchor", fontsize=small, parse_math=False)
+    turned = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"} if max(map(len, texts)) > 2 else {}
+    axes.set_xticks(ticks, texts, fontsize=small, parse_math=False, **turned)
     axes.set_yticks(ticks, texts, fontsize=small, parse_math=False)
     _plain(axes)
 

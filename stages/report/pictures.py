@@ -3,9 +3,11 @@
 import base64
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from matplotlib import get_data_path
+from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.datasets.images import ImageRows
 from pipeline.errors import DataError
@@ -62,9 +64,10 @@ def contact_sheet(groups: Sequence[tuple[str, Sequence[Image.Image]]]) -> bytes:
     step = SHEET_SIDE + 4
     sheet = Image.new("RGB", (max(widest * step, 6 * step) + 4, len(groups) * (step + SHEET_LINE) + 4), "white")
     draw = ImageDraw.Draw(sheet)
+    font = ImageFont.truetype(str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), 12)  # it has an arrow
     for line, (name, pictures) in enumerate(groups):
         top = line * (step + SHEET_LINE) + 4
-        draw.text((4, top), clip(name, 48), fill="#222222")
+        draw.text((4, top), clip(name, 48), fill="#222222", font=font)
         for place, picture in enumerate(pictures):
             tile = fitted(picture)
             sheet.paste(tile, (4 + place * step, top + SHEET_LINE - 2))

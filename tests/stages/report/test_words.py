@@ -58,6 +58,6 @@ def test_what_weakens_the_figures_is_said() -> None:
     assert cautions(summary) == [
         "No trusted row can judge.",
         "The features are weak. Try another encoder.",
-        "1,200 test rows and train rows are copies of each other, so test scores may flatter.",
+        "Copies across test and other rows: 1,200. Test scores may flatter.",
     ]
     assert cautions({"features": {"verdict": "good"}}) == []
