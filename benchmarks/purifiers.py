@@ -81,7 +81,7 @@ def run(data: Path, cases: list[str], per_class: list[int], seeds: int) -> list[
     cells = [(c, p, s) for c in cases for p in per_class for s in range(seeds)]
     rows = []
     for case, number, seed in cells:
-        given = torch.from_numpy(given_labels(case, table, truth, seed))
+        given = torch.tensor(given_labels(case, table, truth, seed))
         sample = Sample(torch.from_numpy(features), neighbours, given, every, every, hash_draw(0, "rows", ids), 10)
         for method in get_args(Method):
             trusted = trusted_rows(truth, number, seed)

@@ -23,6 +23,7 @@ class Judged:
     pairs: Pairs
     suggested: Tensor  # [v] long
     confidence: Tensor  # [v] probability of the suggestion
+    given_confidence: Tensor  # [v] probability of the given label, 0 where there is none
     log_loss: Tensor  # [v] of the method's probabilities
     keep_log_loss: Tensor  # [v] of what the given label alone says
     beliefs: Tensor  # [v, K], or [v, 0] where there are too many classes

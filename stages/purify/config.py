@@ -65,7 +65,11 @@ class PurifyConfig(StageConfig):
         2.0, ge=0.0, le=1e6, title="Calibration ridge", description="Pull of the three calibration weights to (1, 1, 0)"
     )
     relabel_cost: float = Field(
-        0.0, ge=0.0, le=1.0, title="Cost of relabelling", description="Price of changing a label; a wrong label costs 1"
+        0.2,
+        ge=0.0,
+        le=1.0,
+        title="Cost of relabelling",
+        description="Price of changing a label, where a wrong one costs 1: close calls leave the given label",
     )
     review_cost: float = Field(
         0.5,

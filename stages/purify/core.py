@@ -27,7 +27,7 @@ class Purified:
     plan: Plan
     judged: Judged  # every judge by the fold that did not know it
     gain: Gain  # on the judges: what opens the gate
-    held: Gain | None  # on the held-out rows, where there are any
+    yardstick: Judged  # the held-out rows where there are any, else the judges: what the audit figures are made of
     gate: Gate
     calibration: Calibration  # of the view that knows every trusted row
     baselines: Mapping[Method, float]  # share of the judges that each baseline gets right
@@ -45,13 +45,13 @@ def purify(sample: Sample, trust: Trust, config: PurifyConfig) -> Purified:
     judged = cross_fit(method, kept)
     gain = measure_gain(judged)
     gate = judge(gain, config.gate)
-    held = measure_gain(judge_held(method, kept, trust.labels)) if len(plan.held) else None
+    yardstick = judge_held(method, kept, trust.labels) if len(plan.held) else judged
     trusted = trust.labels.clone()
     trusted[plan.held] = -1
     fallback = int(torch.bincount(sample.given[sample.given >= 0], minlength=sample.classes).argmax())
     rows = settle_rows(Settler(method, fitted, config, gate.open, trusted, fallback))
     baselines = {name: right_on_judges(name, fitted[name], sample, plan) for name in BASELINES}
-    return Purified(rows, plan, judged, gain, held, gate, method.calibrations[0], baselines)
+    return Purified(rows, plan, judged, gain, yardstick, gate, method.calibrations[0], baselines)
 
 
 def check(sample: Sample, trust: Trust) -> None:

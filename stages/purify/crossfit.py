@@ -83,22 +83,23 @@ def _judge(method: Calibrated, keep: Calibrated, positions: Tensor, view: int) -
 
 def _judge_rows(method: Calibrated, keep: Calibrated, rows: Tensor, judged_by: tuple[int, Pairs]) -> Judged:
     view, pairs = judged_by
-    suggested, confidence, losses, beliefs = [], [], [], []
+    suggested, chances, losses, beliefs = [], [], [], []
     for part, labels in zip(
         chunks(rows, method.sample.classes), chunks(pairs.labels, method.sample.classes), strict=True
     ):
         here, alone = method.probabilities(part, view).double(), keep.probabilities(part, view).double()
         best = method.suggest(part, here)
         suggested.append(best)
-        confidence.append(here.gather(1, best[:, None])[:, 0])
+        given = method.sample.given[part]
+        chance = here.gather(1, torch.stack([best, given.clamp_min(0)], dim=1))
+        chances.append(torch.stack([chance[:, 0], chance[:, 1] * (given >= 0)], dim=1))
         true = labels[:, None]
         losses.append(torch.cat([p.gather(1, true) for p in (here, alone)], dim=1).clamp_min(1e-9).log().neg())
         beliefs.append(here.float() if here.shape[1] <= MOST_BELIEFS else here.new_zeros(len(part), 0).float())
-    loss = torch.cat(losses)
+    loss, chance = torch.cat(losses), torch.cat(chances)
     folds = torch.full_like(rows, view)
-    return Judged(
-        rows, folds, pairs, torch.cat(suggested), torch.cat(confidence), loss[:, 0], loss[:, 1], torch.cat(beliefs)
-    )
+    said = (torch.cat(suggested), chance[:, 0], chance[:, 1])
+    return Judged(rows, folds, pairs, *said, loss[:, 0], loss[:, 1], torch.cat(beliefs))
 
 
 def _sorted(parts: list[Judged]) -> Judged:
@@ -109,5 +110,5 @@ def _sorted(parts: list[Judged]) -> Judged:
         return torch.cat([getattr(p, name) for p in parts])[order]
 
     pairs = [torch.cat([getattr(p.pairs, n) for p in parts])[order] for n in ("labels", "given", "weights")]
-    names = ("suggested", "confidence", "log_loss", "keep_log_loss", "beliefs")
+    names = ("suggested", "confidence", "given_confidence", "log_loss", "keep_log_loss", "beliefs")
     return Judged(join("rows"), join("folds"), Pairs(*pairs), *(join(n) for n in names))

@@ -9,7 +9,8 @@ import torch
 from pipeline.labels import ACTIONS
 from stages.linear.design import unit_rows
 from stages.linear.probes import knn_accuracy, linear_accuracy
-from stages.purify.audit import Gain, calibration_error, share_interval
+from stages.purify.actions import decide
+from stages.purify.audit import calibration_error, measure_gain, share_interval
 from stages.purify.config import BASELINES, PurifyConfig
 from stages.purify.core import Purified
 from stages.purify.noise import describe_noise
@@ -40,7 +41,7 @@ def summarise(sample: Sample, result: Purified, config: PurifyConfig, names: Seq
         "calibration_error": calibration_error(judged.confidence, right),
         "calibration": asdict(result.calibration),
         "baselines": baseline_records(sample, result),
-        "quality": quality_record(result),
+        "quality": quality_record(result, config),
         "warnings": warnings_of(result),
     }
 
@@ -52,12 +53,12 @@ def small(summary: dict[str, Any]) -> dict[str, Any]:
 
 def audit_record(result: Purified) -> dict[str, Any]:
     """Describe the gain on the held-out rows where there are any, else by folds."""
-    gain = result.held or result.gain
+    gain = measure_gain(result.yardstick)
     record: dict[str, Any] = {
         "rows": gain.rows, "given_right": gain.given_right, "suggested_right": gain.suggested_right,
         "wins": gain.wins, "losses": gain.losses, "gain": gain.gain, "gain_low": gain.low, "gain_high": gain.high,
         "lower_bound": gain.lower_bound, "log_loss_gain": gain.log_loss_gain, "z": gain.z,
-        "by": "held_out" if result.held else "folds",
+        "by": "held_out" if len(result.plan.held) else "folds",
     }  # fmt: skip
     if gain.rows == 0:
         record |= dict.fromkeys(("given_right", "suggested_right", "gain", "gain_low", "gain_high", "lower_bound"))
@@ -89,12 +90,15 @@ def baseline_records(sample: Sample, result: Purified) -> dict[str, dict[str, fl
     }
 
 
-def quality_record(result: Purified) -> dict[str, float | None]:
-    """Estimate how many given and purified labels of train rows are right, by the trusted rows that judged."""
-    gain: Gain = result.held or result.gain
+def quality_record(result: Purified, config: PurifyConfig) -> dict[str, float | None]:
+    """Estimate how many given and purified labels of train rows are right, by the trusted rows of the yardstick."""
+    judged, gain = result.yardstick, measure_gain(result.yardstick)
     if gain.rows == 0:
         return dict.fromkeys(("given_right", "purified_right", "low", "high"))
-    after = gain.suggested_right if result.gate.open else gain.given_right
+    chances = torch.stack([judged.given_confidence, judged.confidence], dim=1)
+    labels = decide(config, result.gate.open, judged.pairs.given, judged.suggested, chances).purified
+    asked, weights = judged.pairs.given >= 0, judged.pairs.weights
+    after = float(weights[asked & (labels == judged.pairs.labels)].sum() / weights[asked].sum())
     low, high = share_interval(after, gain.rows)
     return {"given_right": gain.given_right, "purified_right": after, "low": low, "high": high}
 

@@ -42,7 +42,7 @@ def judged(wins: int, losses: int, ties: int, weights: torch.Tensor | None = Non
     given[:wins], suggested[wins : wins + losses] = 1, 1
     weights = torch.ones(rows, dtype=torch.float64) if weights is None else weights
     loss, index = torch.zeros(rows, dtype=torch.float64), torch.arange(rows)
-    return Judged(index, index, Pairs(labels, given, weights), suggested, loss, loss, loss + 0.1, loss[:, None])
+    return Judged(index, index, Pairs(labels, given, weights), suggested, loss, loss, loss, loss + 0.1, loss[:, None])
 
 
 def test_the_gain_counts_wins_and_losses() -> None:

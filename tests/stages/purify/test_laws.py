@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pipeline.labels import ACTIONS
+from stages.purify.audit import measure_gain
 from stages.purify.config import BASELINES, VERSIONS, Method, PurifyConfig
 from stages.purify.core import purify
 
@@ -73,7 +74,9 @@ def test_noise_falls_on_separable_classes(method: str, kind: str, rate: float, p
     made = problem(kind=kind, rate=rate)
     result = run(made, method)
     assert result.gate.verdict == "proven"
-    assert made.right(result.rows.purified) > made.right(made.sample.given) + 0.75 * rate
+    given = made.right(made.sample.given)
+    assert made.right(result.rows.suggested) > given + 0.75 * rate
+    assert made.right(result.rows.purified) > given + 0.5 * rate  # close calls are left as given
 
 
 @each
@@ -101,7 +104,7 @@ def test_held_out_rows_influence_nothing_but_the_yardstick(method: str, problem:
     )
     assert np.array_equal(settled(result.rows), settled(other.rows))
     assert result.gate == other.gate
-    assert result.held.given_right != other.held.given_right
+    assert measure_gain(result.yardstick).given_right != measure_gain(other.yardstick).given_right
     assert (result.rows.action[held] != ACTIONS.index("trusted")).all()
 
 
