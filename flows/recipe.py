@@ -52,5 +52,6 @@ def clean(request: CleanRequest, run_stage: RunStage) -> dict[str, StageOutcome]
     if request.retrain.enabled:
         material = {**pictures, **encoder} if pictures else {"features": space["features"]}
         model = {"model": run("retrain", request.retrain, {**annotations, **labels, **material}).ref}
-    run("report", request.report, {**annotations, **labels, **space, **pictures, **model})
+    report = request.report.model_copy(update={"title": request.report.title or request.title})
+    run("report", report, {**annotations, **labels, **space, **pictures, **model})
     return done

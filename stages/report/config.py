@@ -12,6 +12,7 @@ VERSIONS: dict[str, int] = {"": 1}
 class ReportConfig(StageConfig):
     """How much the page shows; it never says less than it knows without saying so."""
 
+    title: str = Field("", max_length=300, title="Title", description="Heading; empty = the title of the document")
     groups: int = Field(
         24, ge=1, le=500, title="Groups", description="Groups 'given → purified' that get a gallery, the largest first"
     )

@@ -75,8 +75,10 @@ def _names(axes: Axes, names: Sequence[str]) -> None:
     small = 9 if len(names) <= 15 else 7
     texts = [one_line(name, 16) for name in names]
     axes.xaxis.tick_top()
-    turned = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"} if max(map(len, texts)) > 2 else {}
-    axes.set_xticks(ticks, texts, fontsize=small, parse_math=False, **turned)
+    labels = axes.set_xticks(ticks, texts, fontsize=small, parse_math=False)
+    if max(map(len, texts)) > 2:
+        for tick in labels:
+            tick.label2.set(rotation=45, ha="left", rotation_mode="anchor")
     axes.set_yticks(ticks, texts, fontsize=small, parse_math=False)
     _plain(axes)
 

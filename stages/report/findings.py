@@ -34,7 +34,7 @@ def gather(config: ReportConfig, store: Store, inputs: Mapping[str, Artifact]) -
     gate = summary.get("gate") or {}
     rows = LabelRows(read_labels(path), read_metadata(path)["classes"], bool(gate.get("open")))
     return Findings(
-        title=str(annotations.metrics.get("title") or annotations.metrics.get("dataset") or "Labels"),
+        title=config.title or str(annotations.metrics.get("title") or annotations.metrics.get("dataset") or "Labels"),
         rows=rows,
         summary=summary,
         own=pq.read_table(annotations.path(OWN_FILE)) if annotations.has(OWN_FILE) else None,

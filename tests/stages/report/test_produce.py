@@ -82,6 +82,9 @@ def test_features_alone_show_the_users_columns(labelled: Any, make_features: Any
     assert "holds NaN" in html
     assert facts["broken"] == 1
     assert not artifact.has("changes.png")
+    assert (
+        read(report({**labelled, "features": make_features(values).ref}, key="t", title="Mine"))[1]["title"] == "Mine"
+    )
 
 
 def test_what_was_run_is_listed_from_the_first_artifact_on(
