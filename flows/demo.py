@@ -35,13 +35,16 @@ dataset:
   columns: {sample_id: id, image: image, given_label: label, split: split}
   trusted: {path: checked.csv, columns: {sample_id: id, trusted_label: label}}
 
-represent:
+represent:              # small and short, for two cores; on a GPU take resnet18 and hundreds of epochs
   method: simclr
   backbone: small_cnn
-  width: 32
+  width: 16
   image_size: 16
   epochs: 30
-  augmentation: {flip: false, colour: 0, grey: 0, crop_scale: 0.5, rotation: 15}
+  batch_size: 128
+  optimizer: adamw
+  learning_rate: 0.006
+  augmentation: {crop_scale: 0.5, rotation: 15, flip: false, colour: 0, grey: 0}
 
 purify:
   method: linear_probe

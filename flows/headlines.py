@@ -21,7 +21,9 @@ def headline(artifact: Artifact) -> str:
             return labels_headline(metrics)
         case "models":
             test = metrics.get("test") or {}
-            return figure(test, "accuracy", f"test accuracy {{}} ({test.get('scored_on', '')} labels)", percent)
+            return figure(
+                test, "accuracy", f"{{}} right on test rows by their {test.get('scored_on', '')} labels", percent
+            )
         case _:
             return ""
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import AsJson, Document, Profile, Settings, StoreUrl, opened
+from flows.cli.options import AsJson, Device, Document, Profile, Settings, StoreUrl, Workers, opened
 from flows.cli.output import emit, errors
 
 EXAMPLE = "puriflow clean clean.yaml --set purify.method=knn --publish"
@@ -18,8 +18,8 @@ def command(
     publish: Annotated[bool, typer.Option("--publish", help="Make the label table the newest version")] = False,
     force: Annotated[bool, typer.Option("--force", help="Publish over a version that knows newer labels")] = False,
     rehash: Annotated[bool, typer.Option("--rehash", help="Read every image again, even if unchanged")] = False,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N")] = "auto",
-    workers: Annotated[int, typer.Option("--workers", min=0, max=1024, help="Processes; 0 means all cores")] = 0,
+    device: Device = "auto",
+    workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
     """Clean a dataset: purified labels, a model, a report.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from flows.cli.options import AsJson, StoreUrl, opened
+from flows.cli.options import AsJson, Device, StoreUrl, Workers, opened
 from flows.cli.output import emit, errors, say
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ def command(
         "puriflow-demo"
     ),
     store: StoreUrl = "",
+    device: Device = "auto",
+    workers: Workers = 1,  # so small a network gains nothing from a second core, and loses much where that is busy
     as_json: AsJson = False,
 ) -> None:
     """Clean digits with 40 % wrong labels and compare with the truth."""
@@ -40,7 +42,7 @@ def command(
     place = opened(store, folder)
     with choose_view(errors(), quiet=as_json) as view:
         view.note(f"{folder}: handwritten digits, 40 % of the training labels are wrong, 10 rows a class are trusted")
-        result = run_clean(request, place, view, Resources())
+        result = run_clean(request, place, view, Resources(device=device, workers=workers))
     labels, model = (place.get(Ref(kind=k, key=result.artifacts[k]["key"])) for k in ("labels", "models"))
     card = score(read_labels(labels.path("labels.parquet")), labels.path("candidates.parquet"), folder / TRUTH)
     tests = tests_of(model.metrics)
@@ -101,4 +103,5 @@ def program() -> str:
     found = shutil.which("puriflow")
     if here.name != "puriflow" or (found and Path(found).resolve() == here.resolve()):
         return "puriflow"
-    return os.path.relpath(here)
+    near = os.path.relpath(here)
+    return str(here.absolute()) if near.startswith("..") else near

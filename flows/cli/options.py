@@ -26,6 +26,11 @@ Settings = Annotated[
 ]
 Profile = Annotated[str, typer.Option("--profile", metavar="NAME", help="Defaults: quick, standard or thorough")]
 
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N")]
+Workers = Annotated[
+    int, typer.Option("--workers", min=0, max=1024, help="Threads and processes of a stage; 0 means all cores")
+]
+
 
 def existing(url: str) -> "Store":
     """Open a store to read from: one that is not there is a mistake."""

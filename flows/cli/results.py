@@ -52,7 +52,7 @@ def gate_fact(gate: Mapping[str, Any]) -> str:
     if not gate:
         return ""
     effect = "open, labels were changed" if gate.get("open") else "closed, labels stay as given"
-    return f"{gate.get('verdict')} ({effect}). {gate.get('reason') or ''}".strip()
+    return f"{gate.get('verdict')}: {effect}; {gate.get('reason') or 'no reason was noted'}"
 
 
 def gain_fact(audit: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ def test_a_table_says_what_it_is(finished, capsys: pytest.CaptureFixture[str]) -
     assert "keep 1 · relabel 2 · review 1 · trusted 1 · none 1" in words
     assert "about 40.0 % (35.0 % to 45.0 %) of the given labels" in words
     assert "+35.0 points (+25.0 to +45.0) on 100 trusted rows" in words
-    assert "proven (open, labels were changed). the lower bound is above 0." in words
+    assert "proven: open, labels were changed; the lower bound is above 0." in words
     assert "row 1" in words
     assert "row 2" not in words
 

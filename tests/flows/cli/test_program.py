@@ -1,9 +1,9 @@
 """The border of the program: help, examples, errors as messages, JSON and exit codes."""
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,13 +20,12 @@ COMMANDS = (
 
 def test_help_answers_in_under_a_second() -> None:
     program = [sys.executable, "-c", "import sys; from flows.cli import main; sys.exit(main())", "--help"]
-    seconds = []
-    for _ in range(3):
-        started = time.monotonic()
-        done = subprocess.run(program, capture_output=True, text=True, check=True)
-        seconds.append(time.monotonic() - started)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert "puriflow demo" in done.stdout
-    assert min(seconds) < 1
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent < 1, "seconds of one core; other work on this machine does not count"
 
 
 def test_the_command_line_imports_nothing_heavy() -> None:
