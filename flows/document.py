@@ -17,6 +17,7 @@ from stages.report.config import ReportConfig
 from stages.represent.config import RepresentConfig
 from stages.retrain.config import RetrainConfig
 
+SEEDS = 2**31
 SEEDED = ("represent", "embed", "purify", "retrain", "report")
 PROFILES = Path(__file__).with_name("profiles")
 
@@ -32,7 +33,7 @@ class CleanRequest(Config):
     """Everything that one cleaning run is told."""
 
     title: str = Field("", max_length=300, title="Title", description="Free text shown in the report")
-    seed: int = Field(0, ge=0, lt=2**31, title="Seed", description="Seed of every stage that names none of its own")
+    seed: int = Field(0, ge=0, lt=SEEDS, title="Seed", description="Seed of every stage that names none of its own")
     dataset: DatasetConfig = Field(title="Dataset", description="Where rows, labels and trusted labels come from")
     represent: RepresentConfig = Field(
         default_factory=RepresentConfig, title="Represent", description="Learn features without labels"
@@ -47,9 +48,9 @@ class CleanRequest(Config):
     @classmethod
     def spread_the_seed(cls, document: Any) -> Any:
         """Give the document's seed to every stage that names none of its own."""
-        if not isinstance(document, dict):
+        seed = document.get("seed", 0) if isinstance(document, dict) else None
+        if not isinstance(seed, int) or not 0 <= seed < SEEDS:  # a fault of its own, to be told once
             return document
-        seed = document.get("seed", 0)
         filled = dict(document)
         for name in SEEDED:
             section = document.get(name) or {}

@@ -78,5 +78,7 @@ class PurifyConfig(StageConfig):
         title="Cost of a review",
         description="Price of dropping a row or looking at it; a wrong label costs 1",
     )
-    knn: KnnOptions = Field(default_factory=KnnOptions, title="k-NN")
-    linear_probe: LinearProbeOptions = Field(default_factory=LinearProbeOptions, title="Linear probe")
+    knn: KnnOptions = Field(default_factory=KnnOptions, title="k-NN", description="Options of knn")
+    linear_probe: LinearProbeOptions = Field(
+        default_factory=LinearProbeOptions, title="Linear probe", description="Options of linear_probe"
+    )

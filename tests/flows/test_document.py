@@ -1,8 +1,12 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from flows.document import CleanRequest, check_document, load_document, merge
+from flows.faults import sub_model
 from pipeline.errors import ConfigError
 
 YAML = """
@@ -108,7 +112,7 @@ def test_the_options_of_unchosen_methods_do_not_change_the_identity(tmp_path: Pa
     path = write(tmp_path, YAML)
     plain, other, own = (
         load_document(path, settings).purify.identity()
-        for settings in ([], ["purify.linear_probe.rounds=2"], ["purify.knn.neighbours=9"])
+        for settings in ([], ["purify.linear_probe.neighbours=2"], ["purify.knn.neighbours=9"])
     )
     assert plain == other
     assert plain != own
@@ -119,9 +123,17 @@ def test_the_document_survives_json(tmp_path: Path) -> None:
     assert check_document(request.model_dump(mode="json"), "json") == request
 
 
-def test_every_field_of_the_form_has_a_title_and_no_union_breaks_it() -> None:
-    schema = CleanRequest.model_json_schema()
-    models = [schema, *schema["$defs"].values()]
-    bare = [name for m in models for name, p in m["properties"].items() if "title" not in p]
-    assert bare == []
-    assert "discriminator" not in str(schema)
+def fields(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        yield f"{path}{name}", field
+        below = sub_model(field.annotation)
+        if below:
+            yield from fields(below, f"{path}{name}.")
+
+
+def test_every_field_of_the_form_has_a_title_and_a_description() -> None:
+    assert [path for path, field in fields(CleanRequest) if not (field.title and field.description)] == []
+
+
+def test_the_form_has_no_union_that_breaks_it() -> None:
+    assert "discriminator" not in str(CleanRequest.model_json_schema())
