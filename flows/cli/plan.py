@@ -45,6 +45,9 @@ def render(console: Console, stages: "list[Estimate]", store: str) -> None:
         for s in stages
     ]
     render_rows(console, ["stage", "", "time", "disk"], rows, right=("time", "disk"))
+    if all(stage.state == "cached" for stage in stages):
+        say(console, f"store {store}\nall of it is cached")
+        return
     seconds, used = total([s.seconds for s in stages]), total([s.bytes for s in stages])
     time = "unknown, for want of an earlier run" if seconds is None else f"about {duration(seconds)}"
     disk = "unknown" if used is None else f"about {size(used)}"
