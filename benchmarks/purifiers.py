@@ -74,7 +74,7 @@ def measure(sample: Sample, truth: torch.Tensor, trusted: np.ndarray, method: st
 
 def run(data: Path, cases: list[str], per_class: list[int], seeds: int) -> list[dict[str, Any]]:
     table = pd.read_parquet(data / "cifar10n-labels.parquet")
-    truth = table["clean"].to_numpy()
+    truth = table["clean"].to_numpy(copy=True)
     features = np.load(data / "cifar10-features-patch.npy", allow_pickle=False)
     neighbours, ids = torch.from_numpy(nearest(features, 50)), table["id"].tolist()
     every = torch.ones(len(truth), dtype=torch.bool)
