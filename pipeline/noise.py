@@ -14,9 +14,9 @@ KINDS: tuple[Kind, ...] = ("symmetric", "uniform", "asymmetric", "pair")
 Labels = npt.NDArray[np.integer]
 
 
-def inject(
+def inject(  # noqa: PLR0913 (what noise is, and nothing else)
     labels: Labels, kind: Kind, rate: float, classes: int, seed: int, mapping: Mapping[int, int] | None = None
-) -> Labels:  # fmt: skip
+) -> Labels:
     """Return noisy labels: exactly round(rate * rows) of the labelled rows are redrawn.
 
     symmetric: a uniformly drawn other class; uniform: any class, the right one included; asymmetric: class c becomes
