@@ -38,13 +38,13 @@ dataset:
 represent:              # small and short, for two cores; on a GPU take resnet18 and hundreds of epochs
   method: simclr
   backbone: small_cnn
-  width: 16
-  image_size: 16
-  epochs: 30
+  width: 32
+  image_size: 8
+  epochs: 40
   batch_size: 128
   optimizer: adamw
   learning_rate: 0.006
-  augmentation: {crop_scale: 0.5, rotation: 15, flip: false, colour: 0, grey: 0}
+  augmentation: {crop_scale: 0.5, rotation: 10, shift: 0.1, flip: false, colour: 0.5, grey: 0}
 
 purify:
   method: linear_probe

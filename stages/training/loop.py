@@ -74,7 +74,7 @@ class Loop:
         self._loss = values[-1]
         metrics = {"loss": self._loss, "epoch": float(len(state.curve) + 1)}
         batch = self._plan.batch
-        self._context.progress.report("train", state.step * batch, self._plan.steps * batch, "images", metrics)
+        self._context.progress.report("train", state.step * batch, self._plan.steps * batch, "samples", metrics)
 
     def _end_epoch(self, state: TrainingState, after_epoch: AfterEpoch) -> int:
         epoch = state.step // self._plan.steps_per_epoch

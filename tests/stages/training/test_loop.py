@@ -57,7 +57,7 @@ def test_training_learns_and_notes_every_epoch(make_context: MakeContext, tmp_pa
     assert [entry["epoch"] for entry in state.curve] == [1, 2, 3, 4, 5, 6]
     assert state.curve[-1]["loss"] < 0.5 * state.curve[0]["loss"]
     last = read_progress(tmp_path / "work")[0][-1]
-    assert (last.step, last.total, last.unit) == (PLAN.steps * 16, PLAN.steps * 16, "images")
+    assert (last.step, last.total, last.unit) == (PLAN.steps * 16, PLAN.steps * 16, "samples")
     assert last.metrics["loss"] > 0
 
 
