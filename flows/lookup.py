@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flows.catalogue import STAGES
@@ -62,7 +63,7 @@ class Lookup:
             return None
         known = pq.read_table(encoder.path("rows.parquet"), columns=["sha256"])["sha256"]
         today = pq.read_table(self.store.get(images).path("rows.parquet"), columns=["sha256", "status"])
-        share = covered(known, today.filter(today["status"] == "ok")["sha256"])
+        share = covered(known, today.filter(pc.equal(today["status"], "ok"))["sha256"])
         return encoder if share >= 1 - config.refresh_when_grown else None
 
     def hints(self, stage: str) -> dict[str, Ref]:

@@ -24,18 +24,7 @@ KILLS = int(os.environ.get("PURIFLOW_KILLS", "8"))
 
 
 def start(document: Path, store: Path, *more: str) -> "subprocess.Popen[bytes]":
-    command = [
-        sys.executable,
-        "-m",
-        "flows.cli",
-        "clean",
-        str(document),
-        "--store",
-        str(store),
-        "--workers",
-        "1",
-        *more,
-    ]
+    command = [PURIFLOW, "clean", str(document), "--store", str(store), "--workers", "1", *more]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
 

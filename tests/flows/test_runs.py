@@ -37,7 +37,7 @@ class Watcher:
         self.seen: list[tuple[str, bool]] = []
 
     def started(self, stage: str, total_stages: int) -> None:
-        assert total_stages == 6
+        assert total_stages in (5, 6)
 
     def progress(self, stage: str, line: ProgressLine) -> None:
         assert line.step <= line.total or not line.total
@@ -107,7 +107,7 @@ def test_a_new_trusted_row_touches_neither_images_nor_features(
 def test_a_relabelled_row_does_not_touch_images(
     first: tuple[Path, CleanResult], tmp_path: Path, write_tiny: WriteTiny
 ) -> None:
-    _, seen = clean(write_tiny(tmp_path, relabel=77), first[0])
+    _, seen = clean(write_tiny(tmp_path, relabel=78), first[0])
     assert seen["represent"]
     assert seen["embed"]
     assert not seen["purify"]

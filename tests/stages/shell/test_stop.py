@@ -143,14 +143,16 @@ def test_killed_at_any_moment_the_next_run_ends_with_the_same_files(stage) -> No
     """Kill at random moments, from the first second of the program to the publishing; look for halves all the while."""
     chance = random.Random(0)
     unbroken = stage(folder="unbroken", steps=40)
+    started = time.monotonic()
     assert unbroken.run()[0] == 0
+    seconds = time.monotonic() - started + 40 * 0.006
     kills = 0
     for life in range(4):
         tiny = stage(folder=f"life{life}", checkpoint_seconds=0.03, steps=40, pause=0.006)
         tiny.key = unbroken.key
         for _ in range(7):
             process = tiny.start()
-            end = time.monotonic() + chance.uniform(0.5, 1.3)
+            end = time.monotonic() + seconds * chance.uniform(0.2, 1.0)
             while time.monotonic() < end and process.poll() is None:
                 assert whole(tiny.store)
                 time.sleep(0.01)
