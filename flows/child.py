@@ -24,6 +24,7 @@ from pipeline.requests import StageRequest
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 55.0
 LOG_FILE = "stage.log"
+LOG_LINES = 30
 
 OnProgress = Callable[[ProgressLine], None]
 
@@ -111,17 +112,21 @@ def command(stage: str, request: Path) -> list[str]:
 def failure(request: StageRequest, code: int) -> PuriflowError:
     """Say why a stage ended without an artifact."""
     record = read_json_file(request.work_folder / "error.json")
-    if record:
+    if record and record.get("exit_code") != StageFailedError.exit_code:
         return error_from_dict(record)
     if code == InterruptedRunError.exit_code:
         return InterruptedRunError(f"{request.stage} stopped; a checkpoint is written.", "Run the same command again.")
     if code in (-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT):
         return EndedWithoutCheckpointError(f"{request.stage} was stopped.", "Run the same command again.")
     log = request.work_folder / LOG_FILE
-    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]) if log.exists() else ""
+    tail = (
+        "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]) if log.exists() else ""
+    )
     if code == -signal.SIGKILL:
         return StageFailedError(
             f"{request.stage} was killed by the system, probably because memory ran out. {tail}",
             "Lower batch_size, or give the machine more memory; what was finished is kept.",
         )
-    return StageFailedError(f"{request.stage} ended with code {code}:\n{tail}", "Please report this.")
+    return StageFailedError(
+        f"{request.stage} ended with code {code}:\n{tail}\n", "This is our fault: please report it with these lines."
+    )

@@ -11,7 +11,7 @@ import typer
 
 from flows.cli import clean, demo, doctor, init, labels, noise, plan, publish, stage, store
 from flows.cli.output import errors
-from pipeline.errors import EndedWithoutCheckpointError, PuriflowError, UserError
+from pipeline.errors import EndedWithoutCheckpointError, PuriflowError, StageFailedError, UserError
 
 JSON_FLAG = "--json"
 
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ours = as_ours(error)
         if JSON_FLAG in arguments:
             print(json.dumps({"error": ours.to_dict()}, ensure_ascii=False))  # noqa: T201 (the result)
-        if ours.exit_code == 1:
+        if ours.exit_code == 1 and not isinstance(ours, StageFailedError):  # that one brings the stage's own lines
             traceback.print_exception(error)
         errors().print(f"error: {ours}", style="red", markup=False, highlight=False, soft_wrap=True)
         return ours.exit_code

@@ -25,7 +25,7 @@ def unit_rows(features: Tensor, ok: Tensor) -> Tensor:
     """Centre the features by the mean of the rows that are ok, and scale each row to length 1 (or leave it 0)."""
     dtype = working_dtype(features)
     projection = _projection(features, dtype)
-    scale = max((float(part.abs().max()) for part in torch.split(features, CHUNK)), default=1.0) or 1.0
+    scale = max((float(part.abs().max()) for part in torch.split(features, CHUNK) if part.numel()), default=1.0) or 1.0
     used = max(int(ok.sum()), 1)
     parts = zip(torch.split(features, CHUNK), torch.split(ok, CHUNK), strict=True)
     mean = sum((part[mask].double().div(scale).sum(0) for part, mask in parts), torch.zeros(())) / used

@@ -59,7 +59,7 @@ def check(sample: Sample, trust: Trust) -> None:
     if sample.classes < 2:
         raise DataError(
             f"the annotations name {sample.classes} class; purifying needs at least 2.",
-            "Give labels of several classes, or switch purify off.",
+            "Give labels of several classes; class_names alone do not make one.",
         )
     labelled = int((sample.teaches & ((sample.given >= 0) | (trust.labels >= 0))).sum())
     if labelled < 2:

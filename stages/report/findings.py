@@ -59,10 +59,11 @@ def audited(labels: Artifact) -> Sequence[Reliability]:
     if not labels.has(AUDIT_FILE):
         return []
     table = pq.read_table(labels.path(AUDIT_FILE), columns=["trusted_label", "label", "belief"])
-    if not table.num_rows:
+    beliefs = table["belief"].combine_chunks()
+    if not len(beliefs.values):  # no row was audited, or there are too many classes to keep what was believed
         return []
     label = table["label"].to_numpy()
-    promised = belief_in(table["belief"].combine_chunks(), label)
+    promised = belief_in(beliefs, label)
     return reliability(promised, np.asarray(label == table["trusted_label"].to_numpy(), dtype=bool))
 
 
