@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONNOUSERSITE := 1
 
 .DEFAULT_GOAL := all
-.PHONY: all help setup demo test check format versions bench clean
+.PHONY: all help setup demo test check format versions docs bench clean
 
 all: check test  ## check, then test (what plain `make` does)
 
@@ -40,6 +40,9 @@ format: $(READY)  ## put the code into its one form
 
 versions: $(READY)  ## record that you decided whether changed methods change their output
 	@$(BIN)/python tests/architecture/test_versions.py
+
+docs: $(READY)  ## write docs/configuration.md from the configuration classes
+	@$(BIN)/python -m flows.reference docs/configuration.md
 
 bench: $(READY)  ## rebuild the published tables (long)
 	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
