@@ -11,10 +11,10 @@ from pathlib import Path
 from types import FrameType
 
 from pipeline.errors import (
-    EndedWithoutCheckpointError,
     InterruptedRunError,
     PuriflowError,
     StageFailedError,
+    ended_by,
     error_from_dict,
 )
 from pipeline.keys import read_json_file
@@ -67,10 +67,8 @@ class Children:
                 self._process.kill()
                 self._process.wait()
             self._process = None
-        if code == -signal.SIGKILL and self._signal:
-            raise EndedWithoutCheckpointError(f"{request.stage} was ended at once.", "Run the same command again.")
         if code != 0:
-            raise failure(request, code)
+            raise failure(request, code, self._signal)
 
     def ask_to_stop(self, number: int = signal.SIGTERM) -> None:
         """Forward a signal to the stage that runs; a second one ends it at once."""
@@ -84,7 +82,7 @@ class Children:
 
     def _stop_if_asked(self) -> None:
         if self._signal:
-            raise EndedWithoutCheckpointError("stopped between two stages.", "Run the same command again to go on.")
+            raise ended_by(self._signal)("stopped between two stages.", "Run the same command again to go on.")
 
     def _wait(self, process: "subprocess.Popen[bytes]", work: Path, on_progress: OnProgress) -> int:
         offset = 0
@@ -109,15 +107,17 @@ def command(stage: str, request: Path) -> list[str]:
     return [sys.executable, "-P", "-m", f"stages.{stage}", str(request)]
 
 
-def failure(request: StageRequest, code: int) -> PuriflowError:
-    """Say why a stage ended without an artifact."""
+def failure(request: StageRequest, code: int, asked: int = 0) -> PuriflowError:
+    """Say why a stage ended without an artifact; `asked` is the signal by which it was asked to."""
     record = read_json_file(request.work_folder / "error.json")
     if record and record.get("exit_code") != StageFailedError.exit_code:
         return error_from_dict(record)
     if code == InterruptedRunError.exit_code:
         return InterruptedRunError(f"{request.stage} stopped; a checkpoint is written.", "Run the same command again.")
-    if code in (-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT):
-        return EndedWithoutCheckpointError(f"{request.stage} was stopped.", "Run the same command again.")
+    if asked and not record:  # killed by a second signal, or asked before it could listen: Python ends with 1 then
+        return ended_by(asked)(f"{request.stage} was ended at once.", "Run the same command again.")
+    if (number := -code if code < 0 else code - 128) in (signal.SIGTERM, signal.SIGINT):
+        return ended_by(number)(f"{request.stage} was stopped.", "Run the same command again.")
     log = request.work_folder / LOG_FILE
     tail = (
         "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]) if log.exists() else ""

@@ -1,5 +1,6 @@
 """The one error tree: every message names the thing with its numbers, what was expected and what to do."""
 
+import signal
 from typing import ClassVar
 
 
@@ -96,6 +97,18 @@ class EndedWithoutCheckpointError(InterruptedRunError):
 
     code = "interrupted_without_checkpoint"
     exit_code = 130
+
+
+class TerminatedError(EndedWithoutCheckpointError):
+    """The same, asked for by SIGTERM."""
+
+    code = "terminated_without_checkpoint"
+    exit_code = 143
+
+
+def ended_by(number: int) -> type[EndedWithoutCheckpointError]:
+    """Choose the error whose exit code is that of the signal."""
+    return TerminatedError if number == signal.SIGTERM else EndedWithoutCheckpointError
 
 
 def error_from_dict(record: dict[str, str | int]) -> PuriflowError:

@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import random
-import signal
 import sys
 import time
 import traceback
@@ -18,7 +17,7 @@ from pydantic import ValidationError
 
 from pipeline.artifacts import Artifact, Ref
 from pipeline.config import StageConfig, describe_faults
-from pipeline.errors import ConfigError, EndedWithoutCheckpointError, PuriflowError
+from pipeline.errors import ConfigError, PuriflowError
 from pipeline.progress import ProgressWriter
 from pipeline.requests import StageRequest, load_request
 from pipeline.store import open_store
@@ -49,7 +48,7 @@ def run(config_type: type[C], produce: Produce[C]) -> None:
             print(json.dumps({"artifact": str(artifact.ref), "metrics": artifact.metrics}), flush=True)  # noqa: T201 (the result)
         code = 0
     except BaseException as error:  # noqa: BLE001 (the border of the program)
-        code = report_failure(translate(error), error, work, stop)
+        code = report_failure(translate(error), error, work)
     for child in multiprocessing.active_children():
         child.kill()
         child.join(KILL_SECONDS)
@@ -103,16 +102,13 @@ def set_seeds(seed: int) -> None:
         torch.manual_seed(seed)
 
 
-def report_failure(ours: PuriflowError, error: BaseException, work: Path | None, stop: StopFlag) -> int:
+def report_failure(ours: PuriflowError, error: BaseException, work: Path | None) -> int:
     """Tell the parent and the person what went wrong; return the exit code."""
-    code = ours.exit_code
-    if isinstance(ours, EndedWithoutCheckpointError):
-        code = 128 + (stop.signal or signal.SIGINT)
     with suppress(OSError):  # nobody may be listening any more
         if ours.exit_code == 1:
             traceback.print_exception(error, file=sys.stderr)
         print(f"error: {ours}", file=sys.stderr, flush=True)  # noqa: T201 (the message)
     if work is not None:
         with suppress(OSError):
-            (work / ERROR_FILE).write_text(json.dumps(ours.to_dict() | {"exit_code": code}), encoding="utf-8")
-    return code
+            (work / ERROR_FILE).write_text(json.dumps(ours.to_dict()), encoding="utf-8")
+    return ours.exit_code

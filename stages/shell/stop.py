@@ -7,7 +7,7 @@ import threading
 import time
 from types import FrameType
 
-from pipeline.errors import EndedWithoutCheckpointError, InterruptedRunError
+from pipeline.errors import InterruptedRunError, ended_by
 
 PARENT_ENV = "PURIFLOW_PARENT"
 GRACE_SECONDS = 50.0
@@ -33,7 +33,8 @@ class StopFlag:
     def check(self) -> None:
         """Raise where the end was asked for and no checkpoint is worth writing."""
         if self.requested:
-            raise EndedWithoutCheckpointError(f"stopped by {signal.Signals(self.signal).name} before a checkpoint.")
+            name = signal.Signals(self.signal).name
+            raise ended_by(self.signal)(f"stopped by {name} before a checkpoint.", "Run the same command again.")
 
     def interrupted(self) -> InterruptedRunError:
         """Make the error that says: stopped, a checkpoint is written, run again to go on."""

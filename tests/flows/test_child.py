@@ -14,6 +14,7 @@ from pipeline.errors import (
     EndedWithoutCheckpointError,
     InterruptedRunError,
     StageFailedError,
+    TerminatedError,
 )
 from pipeline.progress import ProgressLine
 from pipeline.requests import StageRequest
@@ -24,6 +25,8 @@ PROGRAMS = {
     "polite": "import json; open('error.json','w').write("
     "json.dumps({'code':'config','message':'no','remedy':'yes','exit_code':2})); raise SystemExit(2)",
     "crash": "raise RuntimeError('boom')",
+    "early": "import signal, time; open('ready','w').close()\ntry: time.sleep(60)\n"
+    "except KeyboardInterrupt: raise SystemExit(1)",
     "oom": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
     "patient": "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); "
     "open('ready','w').close(); time.sleep(60)",
@@ -85,6 +88,20 @@ def test_a_signal_to_the_parent_reaches_the_child_once(run, tmp_path: Path) -> N
         run("patient")
     with pytest.raises(EndedWithoutCheckpointError, match="between two stages"):
         run("good")  # the wish to stop is remembered
+
+
+def test_asked_to_stop_before_it_could_listen_is_no_fault(run, tmp_path: Path) -> None:
+    """Python itself ends with a traceback and 1 where Ctrl-C meets its first imports."""
+    when_ready(tmp_path, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(EndedWithoutCheckpointError, match="ended at once"):
+        run("early")
+
+
+def test_the_exit_code_is_that_of_the_signal(run, tmp_path: Path) -> None:
+    when_ready(tmp_path, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(TerminatedError, match="ended at once") as caught:
+        run("early")
+    assert caught.value.exit_code == 143
 
 
 def test_a_second_signal_ends_a_deaf_child_at_once(run, tmp_path: Path) -> None:
