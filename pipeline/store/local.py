@@ -21,7 +21,7 @@ class FileStore(Store):
     """Artifacts as folders on a local or shared file system."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.absolute()
+        self.root = root.resolve() if ".." in root.parts else root.absolute()
         self.url = str(self.root)
 
     @contextmanager

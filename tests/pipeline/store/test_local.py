@@ -186,6 +186,13 @@ def test_a_relative_store_stays_where_it_was_opened(tmp_path: Path, put, monkeyp
     assert (tmp_path / "my störe" / "labels" / "k1" / "manifest.json").exists()
 
 
+def test_a_store_beside_the_working_folder_is_a_store(tmp_path: Path, put, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    put(open_store("../store"), "labels", "k1")
+    assert open_store(str(tmp_path / "store")).find("labels", "k1") is not None
+
+
 def test_a_store_moved_elsewhere_still_works(tmp_path: Path, put) -> None:
     put(open_store(str(tmp_path / "here")), "labels", "k1")
     shutil.move(tmp_path / "here", tmp_path / "there")
