@@ -24,6 +24,12 @@ def nearest(name: str, names: Sequence[str]) -> str:
     return f"Did you mean '{close[0]}'?" if close else f"There are: {naming(names)}."
 
 
+def meant(name: str, names: Sequence[str]) -> str:
+    """Ask whether another name was meant, where one is close."""
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"Did you mean '{close[0]}'? " if close else ""
+
+
 def missing_column(name: str, names: Sequence[str], where: str, field: str) -> DataError:
     """Say that a table lacks a column, and which one may be meant."""
     return DataError(f"{where} has no column '{name}' ({field}).", nearest(name, names))

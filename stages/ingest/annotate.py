@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from pipeline.datasets.annotations import NO_LABEL, ORIGINS, Annotations
 from pipeline.datasets.config import DatasetConfig
-from pipeline.datasets.faults import naming, nearest
+from pipeline.datasets.faults import meant, naming
 from pipeline.errors import DataError
-from stages.ingest.classes import clean_labels, distinct, encode, find_classes, plurality
+from stages.ingest.classes import are_numbers, clean_labels, distinct, encode, find_classes, plurality
 from stages.ingest.samples import Samples
 from stages.ingest.sides import aligned, read_side
 from stages.ingest.splits import NAMES, split_of
@@ -119,10 +119,16 @@ def decided(trust: pa.Table, decisions: pa.Table, ids: pa.ChunkedArray) -> tuple
 def derive_classes(
     given: dict[str, pa.ChunkedArray], trusted: dict[str, pa.ChunkedArray], own: pa.Table | None
 ) -> tuple[list[str], list[str]]:
-    """Take the labels that occur as the class names; mention those that no given label has."""
+    """Take the labels that occur as the class names; those that no given label has are a slip or worth a word."""
     names, warnings = find_classes({**given, **trusted}, own.column_names if own is not None else ())
     known = {label for column in given.values() for label in distinct(column)}
     fresh = sorted(label for column in trusted.values() for label in distinct(column) if label not in known)
+    for label in fresh if not are_numbers(fresh) else ():
+        if question := meant(label, sorted(known)):
+            raise DataError(
+                f"trusted label '{label}' is given to no row.",
+                f"{question}Mend it; if it is a class of its own, list all classes in dataset.class_names.",
+            )
     if fresh and known:
         warnings.append(f"{len(fresh)} classes occur only among trusted labels: {naming(fresh)}")
     return names, warnings
@@ -171,5 +177,6 @@ def refuse_others(column: pa.ChunkedArray, allowed: list[str], what: str, ids: p
         rows, words = ids.filter(wrong), distinct(column.filter(wrong))
         raise DataError(
             f"{what} {naming(words)} of {len(rows)} rows is not known (first rows: {naming(rows)}).",
-            f"{nearest(words[0], allowed)} Allowed: {', '.join(allowed)}, or empty.",
+            f"{meant(words[0], allowed)}Allowed: {', '.join(allowed)}, or empty. Rename the others in the table"
+            + (", or bring your own in a side table (dataset.splits)." if what == "split" else "."),
         )

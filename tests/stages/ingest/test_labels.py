@@ -162,8 +162,20 @@ def test_human_decisions_always_win(desk: Any) -> None:
 
 
 def test_classes_found_only_among_trusted_labels_are_mentioned(desk: Any) -> None:
-    made = features(desk, {"given_label": ["cat", "dog"], "trusted_label": ["catt", None]})
-    assert any("only among trusted labels: 'catt'" in warning for warning in made.metrics["warnings"])
+    made = features(desk, {"given_label": ["cat", "dog"], "trusted_label": ["newt", None]})
+    assert any("only among trusted labels: 'newt'" in warning for warning in made.metrics["warnings"])
+
+
+def test_a_slip_in_a_trusted_label_makes_no_class_of_its_own(desk: Any) -> None:
+    rows = {"given_label": ["cat", "dog"], "trusted_label": ["dgo", None]}
+    with pytest.raises(DataError, match=r"trusted label 'dgo' is given to no row.*Did you mean 'dog'"):
+        features(desk, rows)
+    assert features(desk, rows, class_names=["cat", "dgo", "dog"]).annotations.trusted.tolist() == [1, -1]
+
+
+def test_an_unknown_split_says_how_to_bring_ones_own(desk: Any) -> None:
+    with pytest.raises(DataError, match=r"split 'daily547' of 1 rows.*Allowed: train.*dataset\.splits"):
+        features(desk, {"given_label": ["cat", "dog"], "split": ["daily547", "train"]})
 
 
 def test_a_side_table_may_number_the_classes_that_the_rows_name(desk: Any) -> None:
