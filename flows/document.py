@@ -74,7 +74,7 @@ def check_document(document: dict[str, Any], source: str) -> CleanRequest:
         return CleanRequest.model_validate(document)
     except ValidationError as error:
         lines = "\n".join(f"  {line}" for line in explain(error, CleanRequest))
-        raise ConfigError(f"{source} does not fit:\n{lines}\n", "Mend these lines and run again.") from error
+        raise ConfigError(f"{source} does not fit:\n{lines}", "\nMend these lines and run again.") from error
 
 
 def read_profile(name: str) -> dict[str, Any]:
@@ -95,12 +95,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ConfigError(f"there is no file {path}.", "`puriflow init FOLDER` writes one to start from.") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.", "Name a YAML file in UTF-8.") from error
+        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise ConfigError(f"{path} cannot be read: {why}.", "Name a YAML file.") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}.", "Mend the line it names.") from error
+        raise ConfigError(f"{path} is not valid YAML: {explain_yaml(error)}.", "Mend it and run again.") from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path} holds no sections.", "Start from `puriflow init FOLDER`.")
     return document
+
+
+def explain_yaml(error: yaml.YAMLError) -> str:
+    """Say where a text stops being YAML, and why."""
+    mark = getattr(error, "problem_mark", None)
+    problem = " ".join(str(getattr(error, "problem", None) or error).split())
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else problem
 
 
 def parse_setting(setting: str) -> dict[str, Any]:

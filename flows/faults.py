@@ -28,10 +28,19 @@ def explain_one(detail: ErrorDetails, model: type[BaseModel]) -> str:
             allowed = [part.strip().strip("'") for part in str(context["expected"]).replace(" or ", ", ").split(",")]
             return f"{path} = {shown}: must be one of {', '.join(allowed)}{nearest(str(detail['input']), allowed)}"
         case "value_error":
-            return f"{path}: {context.get('error', detail['msg'])!s}"
+            said = str(context.get("error", detail["msg"]))
+            return said if said.startswith(f"{path}.") else f"{path}: {said}"
+        case "model_type" | "model_attributes_type":
+            allowed = keys_at(model, detail["loc"])
+            return f"{path} = {shown}: must be a section with {', '.join(allowed)}" + example_of(detail, allowed)
         case _:
             message = detail["msg"][0].lower() + detail["msg"][1:]
             return f"{path} = {shown}: {message}"
+
+
+def example_of(detail: ErrorDetails, allowed: list[str]) -> str:
+    """Show how a section is written that was given as its path alone."""
+    return f", such as {{path: {detail['input']}}}" if isinstance(detail["input"], str) and "path" in allowed else ""
 
 
 def nearest(word: str, allowed: list[str]) -> str:

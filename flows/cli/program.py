@@ -81,4 +81,6 @@ def as_ours(error: BaseException) -> PuriflowError:
             f"{type(error).__name__}: {error}", "This is our fault: please report it with these lines."
         )
     context = getattr(error, "ctx", None)
-    return UserError(f"{say().rstrip('.')}.", f"See `{context.command_path if context else 'puriflow'} --help`.")
+    said = say().rstrip(".")
+    message = said if said.endswith("?") else f"{said}."
+    return UserError(message, f"See `{context.command_path if context else 'puriflow'} --help`.")

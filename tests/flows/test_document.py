@@ -86,6 +86,20 @@ def test_broken_yaml_names_the_line(tmp_path: Path) -> None:
     assert "line 2" in fault(tmp_path, "title: x\n  a: [1\n")
 
 
+def test_broken_yaml_is_told_in_one_line(tmp_path: Path) -> None:
+    assert "line 2, column 1: found character '\\t'" in fault(tmp_path, "dataset:\n\tkind: features\n")
+
+
+def test_a_path_where_a_section_belongs_shows_how_to_write_it(tmp_path: Path) -> None:
+    text = "dataset: {name: a, kind: image_folder, path: b, trusted: checked.csv}"
+    assert "must be a section with path, columns, such as {path: checked.csv}" in fault(tmp_path, text)
+
+
+def test_a_folder_is_no_document(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be read: Is a directory\. Name a YAML file"):
+        load_document(tmp_path)
+
+
 def test_a_file_without_sections_is_refused(tmp_path: Path) -> None:
     assert "no sections" in fault(tmp_path, "- 1\n")
 
