@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from flows.quantities import count, counted
 from flows.recipe import StageOutcome
 
 HEADLINES = ("noise", "audit", "gate", "counts", "quality", "baselines", "features", "calibration_error")
@@ -56,5 +57,20 @@ def describe(run: str, outcomes: Mapping[str, StageOutcome], seconds: float) -> 
         },
         summary={name: labels.metrics.get(name) for name in HEADLINES},
         test=dict(model.metrics).get("test") if model else None,
-        warnings=[*data.get("warnings", []), *noise.get("warnings", []), *labels.metrics.get("warnings", [])],
+        warnings=[
+            *unreadable(data),
+            *data.get("warnings", []),
+            *noise.get("warnings", []),
+            *labels.metrics.get("warnings", []),
+        ],
     )
+
+
+def unreadable(data: Mapping[str, Any]) -> list[str]:
+    """Say which images could not be read, and what became of their rows."""
+    number, first = int(data.get("quarantined") or 0), list(data.get("quarantine") or [])
+    if not number:
+        return []
+    rows = "its row is" if number == 1 else "their rows are"
+    more = f" and {count(number - 3)} more" if number > 3 else ""
+    return [f"{counted(number, 'image')} cannot be read; {rows} only to review: {'; '.join(first[:3])}{more}"]
