@@ -21,9 +21,7 @@ def headline(artifact: Artifact) -> str:
             return labels_headline(metrics)
         case "models":
             test = metrics.get("test") or {}
-            return figure(
-                test, "accuracy", f"{{}} right on test rows by their {test.get('scored_on', '')} labels", percent
-            )
+            return figure(test, "accuracy", f"{{}} right on test rows ({test.get('scored_on', '')} labels)", percent)
         case _:
             return ""
 
@@ -33,8 +31,8 @@ def labels_headline(metrics: Mapping[str, Any]) -> str:
     gate, audit = metrics.get("gate") or {}, metrics.get("audit") or {}
     return joined(
         figure(metrics.get("counts") or {}, "relabel", "{} relabelled", count),
-        figure(audit, "suggested_right", "{} right on trusted rows", percent),
         f"gate {'open' if gate.get('open') else 'closed'}: {gate['verdict']}" if "verdict" in gate else "",
+        figure(audit, "suggested_right", "{} right on trusted rows", percent),
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flows.recipe import StageOutcome
 
 NARROW = 72  # columns below which the bar gives its place to the words
+ROOMY = 100  # columns from which the bar may be long
 PLAIN_SECONDS = 10.0
 
 
@@ -137,7 +138,7 @@ class LiveView(QuietView):
         grid.add_column(width=1)
         grid.add_column(width=9, no_wrap=True)
         if wide:
-            grid.add_column(width=18)
+            grid.add_column(width=18 if self._console.width >= ROOMY else 10)
         grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         for row in self._rows.values():
             cells = [mark_of(row), Text(row.stage, style="bold"), Text(self._words(row), no_wrap=True)]
@@ -165,12 +166,12 @@ def bar_of(row: StageRow) -> RenderableType:
 
 
 def describe_progress(line: ProgressLine) -> str:
-    """Say how far, how fast, how long yet, and what is measured."""
+    """Say how far, how long yet, how fast, and what is measured: what matters most comes first, the rest may be cut."""
     remaining = line.remaining_seconds
     parts = [
         f"{line.phase} {count(line.step)}" + (f"/{count(line.total)}" if line.total else ""),
-        rate(line.rate, line.unit),
         f"{duration(remaining)} left" if remaining else "",
+        rate(line.rate, line.unit),
         *(f"{name} {value if isinstance(value, str) else f'{value:.4g}'}" for name, value in line.metrics.items()),
     ]
     return " · ".join(part for part in parts if part)

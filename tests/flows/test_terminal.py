@@ -35,7 +35,7 @@ def plain() -> tuple[PlainView, io.StringIO, list[float]]:
 
 def test_a_progress_line_says_how_far_how_fast_how_long_and_what(tmp_path: object) -> None:
     words = describe_progress(line(step=500, total=2000, unit="images", rate=125.04, metrics={"loss": 3.21987}))
-    assert words == "train 500/2,000 · 125 images/s · 12 s left · loss 3.22"
+    assert words == "train 500/2,000 · 12 s left · 125 images/s · loss 3.22"
 
 
 def test_an_unknown_total_promises_nothing() -> None:
@@ -50,7 +50,7 @@ def test_an_outcome_says_its_main_figure(tmp_path) -> None:
         gate={"open": True, "verdict": "proven"},
     )  # fmt: skip
     assert (
-        describe_outcome(labels) == "done in 12 s · 575 relabelled · 97.0 % right on trusted rows · gate open: proven"
+        describe_outcome(labels) == "done in 12 s · 575 relabelled · gate open: proven · 97.0 % right on trusted rows"
     )
 
 
@@ -98,6 +98,15 @@ def test_bars_fit_every_width(tmp_path) -> None:
         assert rows[0].startswith("✓ ingest")
         assert " represent " in rows[1] or width < 72
         assert ("━" in rows[1]) == (width >= 72)
+
+
+def test_the_remaining_time_is_whole_on_a_usual_and_on_a_narrow_terminal() -> None:
+    for width in (56, 80):
+        view, console = live(width)
+        view.started("represent", 6)
+        long = line(step=11_904, total=122_880, unit="samples", rate=302, metrics={"loss": 3.2})
+        view.progress("represent", long)
+        assert "6 min 07 s left" in drawn(view, console)[0]
 
 
 def test_a_cached_stage_that_never_started_is_shown(tmp_path) -> None:
