@@ -52,14 +52,21 @@ def survey(folder: Path) -> Survey:
     tables = [table for table in map(open_table, sorted(folder.iterdir())) if table]
     main = [t for t in tables if not is_side(t)]
     found = (
-        of_features(folder, main) or of_embedded_images(main) or of_image_paths(folder, main) or of_image_folder(folder)
+        of_features(folder, main)
+        or of_embedded_images(main)
+        or of_image_paths(folder, main)
+        or of_image_folder(only_folder(folder))
     )
     if found is None:
+        seen = f"only {', '.join(t.path.name for t in main[:3])}" if main else "nothing that looks like a dataset"
         raise DataError(
-            f"{folder} holds nothing that looks like a dataset ({len(list(folder.iterdir()))} entries).",
-            "Expected: class folders of images, a Parquet file of images, a table of image paths, or .npy and a table.",
+            f"{folder} holds {seen} ({len(list(folder.iterdir()))} entries).",
+            "Expected: class folders of images, a Parquet file of images, a table of image paths, or a table and a "
+            ".npy file whose row i describes row i of the table.",
         )
-    return Survey(found.fields | side_tables(tables), found.found, found.notes, found.sample)
+    sides, unclear = side_tables(tables)
+    notes = [*found.notes, *unclear, *numbered(found.fields, tables)]
+    return Survey(found.fields | sides, found.found, notes, found.sample)
 
 
 def open_table(path: Path) -> TableFile | None:
@@ -139,16 +146,37 @@ def of_image_folder(folder: Path) -> Survey | None:
     )
 
 
-def side_tables(tables: Sequence[TableFile]) -> dict[str, Any]:
-    """Find the tables of trusted labels and of splits."""
+def only_folder(folder: Path) -> Path:
+    """Go down where one folder beside tables holds the class folders: photos/ beside checked.csv."""
+    inside = [p for p in folders_in(folder) if first_picture(p)]
+    if len(inside) != 1 or inside[0].name.lower() in SPLIT_OF or any(map(is_picture, inside[0].iterdir())):
+        return folder
+    return inside[0]
+
+
+def numbered(fields: dict[str, Any], tables: Sequence[TableFile]) -> list[str]:
+    """Ask for the names of classes where labels are numbers."""
+    column = (fields.get("columns") or {}).get("given_label")
+    kinds = [t.schema.field(column).type for t in tables if isinstance(column, str) and column in t.schema.names]
+    if not kinds or not pa.types.is_integer(kinds[0]):
+        return []
+    return [f"'{column}' holds numbers; class_names: [name of 0, name of 1, ...] gives them names."]
+
+
+def side_tables(tables: Sequence[TableFile]) -> tuple[dict[str, Any], list[str]]:
+    """Find the tables of trusted labels and of splits; say of which no column could be guessed."""
     found: dict[str, Any] = {}
+    notes = []
     for table in filter(is_side, tables):
         name, wanted = ("splits", "split") if "split" in table.path.stem.lower() else ("trusted", "trusted_label")
         guesses = GUESSES[wanted] + (GUESSES["given_label"] if name == "trusted" else ())
         column, row_id = pick(table.schema.names, guesses), pick(table.schema.names, GUESSES["sample_id"])
         if column and row_id and name not in found:
             found[name] = {"path": table.path, "columns": {"sample_id": row_id, wanted: column}}
-    return found
+        elif name not in found:
+            names = ", ".join(table.schema.names)
+            notes.append(f"{table.path.name} may hold {name}; say which of its columns is what: {names}.")
+    return found, notes
 
 
 def guess_columns(
@@ -201,4 +229,9 @@ def folders_in(folder: Path) -> list[Path]:
 
 def first_picture(folder: Path) -> Path | None:
     """Find one image below a folder."""
-    return next((p for p in folder.rglob("*") if p.suffix.lower() in PICTURES), None)
+    return next(filter(is_picture, folder.rglob("*")), None)
+
+
+def is_picture(path: Path) -> bool:
+    """Tell an image by its name."""
+    return path.suffix.lower() in PICTURES

@@ -23,7 +23,7 @@ def command(
     found = write_starter(folder, out)
 
     def render(console: Console) -> None:
-        say(console, f"{folder}: {found.found}")
+        say(console, f"{folder.resolve().name}: {found.found}")
         for note in found.notes:
             say(console, f"note: {note}", "yellow")
         say(console, f"wrote {out}. Look at it, then run:  puriflow plan {out}")

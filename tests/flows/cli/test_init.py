@@ -96,6 +96,33 @@ def test_a_column_that_cannot_be_guessed_is_asked_for(tmp_path: Path, capsys: py
     assert note in (tmp_path / "clean.yaml").read_text()
 
 
+def test_class_folders_beside_a_table_of_trusted_rows_are_found(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        picture(tmp_path / "photos" / name / "1.png")
+    pyarrow.csv.write_csv(pa.table({"sample_id": ["cat/1.png"], "trusted_label": ["dog"]}), tmp_path / "checked.csv")
+    dataset = started(tmp_path, tmp_path / "clean.yaml").dataset
+    assert dataset.path == (str(tmp_path / "photos"),)
+    assert dataset.trusted is not None
+
+
+def test_a_side_table_that_is_not_understood_and_labels_without_names_are_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pq.write_table(pa.table({"id": ["a", "b"], "label": [0, 1]}), tmp_path / "rows.parquet")
+    np.save(tmp_path / "features.npy", np.eye(2, dtype=np.float32))
+    pyarrow.csv.write_csv(pa.table({"id": ["a"], "tag": ["x"]}), tmp_path / "checked.csv")
+    assert started(tmp_path, tmp_path / "clean.yaml").dataset.trusted is None
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "checked.csv may hold trusted; say which of its columns is what: id, tag." in shown
+    assert "'label' holds numbers; class_names" in shown
+
+
+def test_a_table_alone_is_named_with_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pq.write_table(pa.table({"id": ["a"], "text": ["hello"], "label": [0]}), tmp_path / "tweets.parquet")
+    assert main(["init", str(tmp_path), "--out", str(tmp_path / "clean.yaml")]) == 2
+    assert "holds only tweets.parquet" in capsys.readouterr().err
+
+
 def test_an_existing_file_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture(tmp_path / "data" / "cat" / "1.png")
     mine = tmp_path / "clean.yaml"
