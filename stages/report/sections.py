@@ -106,7 +106,7 @@ def comparison(found: Findings) -> list[Bar]:
             f"suggested by {method}",
             suggested,
             percent(suggested),
-            f"changes {percent(changed)} of the train rows",
+            f"{'changes' if found.applied else 'would change'} {percent(changed)} of the train rows",
             True,
         ),
     ]

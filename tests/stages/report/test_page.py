@@ -84,6 +84,14 @@ def test_the_page_asks_nothing_of_anybody(make_findings: Any, blots: Any) -> Non
     assert policy.startswith("default-src 'none'")
 
 
+def test_only_a_whole_address_becomes_a_link(make_findings: Any) -> None:
+    text = ["https://example.org/x , but"] * 200
+    own = pa.table({"sample_id": [f"img/{i:05d}" for i in range(200)], "text": text})
+    seen = read(make_findings(own=own))
+    assert "https://example.org/x , but" in seen.text
+    assert [v for _, name, v in seen.attributes if name == "href" and not v.startswith("#")] == []
+
+
 def test_an_open_gate_shows_purified_labels_with_ids_to_copy(make_findings: Any) -> None:
     found = make_findings()
     seen = read(found)
@@ -102,6 +110,7 @@ def test_a_closed_gate_marks_suggestions_as_such(make_rows: Any, make_findings: 
     assert "What would have been changed" in seen.text
     assert "none of these labels was changed" in seen.text
     assert "Purified labels right" not in seen.text
+    assert not re.search(r"(?<!would )changes? [\d.]+.% of the train rows", seen.text)
     assert ("article", "class", "group suggested") in seen.attributes
 
 
