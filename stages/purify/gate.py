@@ -49,7 +49,8 @@ def _reason(gain: Gain, setting: Gating) -> str:
         seen = "no trusted row with a given label could judge the suggestions"
     else:
         seen = (
-            f"suggestions mend {gain.wins} and break {gain.losses} of {gain.rows} trusted rows; at 95 % the gain is "
-            f"at least {100 * gain.lower_bound:+.1f} points, and the log-loss gains by {gain.z:+.1f} standard errors"
+            f"suggestions mend {gain.wins} and break {gain.losses} of {gain.rows} trusted rows; with 95 % certainty "
+            f"the gain is at least {100 * gain.lower_bound:+.1f} points; the true labels became "
+            f"{'more' if gain.z >= 0 else 'less'} likely by {abs(gain.z):.1f} standard errors"
         )
     return f"{seen} (the gate is off)" if setting == "off" else seen
