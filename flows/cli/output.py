@@ -8,12 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-WIDE = 200  # columns where nobody looks: a pipe or a file must not be wrapped
+WIDE = 200  # columns of a table or a log: a narrow terminal breaks lines itself, and keys and words stay whole
 
 
 def results() -> Console:
     """Open stdout."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+    return Console(highlight=False, width=WIDE)
 
 
 def errors() -> Console:
