@@ -9,7 +9,11 @@ from stages.images.augmentation import Augmentation
 
 STAGE: Final = "represent"
 KIND: Final = "encoders"
-VERSIONS: Final[dict[str, int]] = {"simclr": 1}
+VERSIONS: Final[dict[str, int]] = {
+    "simclr": 1, "moco": 1, "simsiam": 1, "byol": 1, "barlow_twins": 1, "vicreg": 1, "dino": 1,
+}  # fmt: skip
+
+Method = Literal["simclr", "moco", "simsiam", "byol", "barlow_twins", "vicreg", "dino"]
 
 
 class SimclrOptions(MethodOptions):
@@ -20,10 +24,94 @@ class SimclrOptions(MethodOptions):
     projection_dim: int = Field(128, ge=8, le=4096, title="Projection", description="Numbers that the loss compares")
 
 
+class MocoOptions(MethodOptions):
+    """MoCo's own knobs; the defaults are the authors' for CIFAR-10 (ImageNet: temperature 0.2, momentum 0.999)."""
+
+    temperature: float = Field(0.1, gt=0, le=10, title="Temperature", description="Scale of the similarities")
+    hidden_dim: int = Field(512, ge=8, le=8192, title="Hidden width", description="Width of the projection head")
+    projection_dim: int = Field(128, ge=8, le=4096, title="Projection", description="Numbers that the loss compares")
+    queue: int = Field(4096, ge=2, le=1_048_576, title="Queue", description="Earlier images to tell a view from")
+    momentum: float = Field(0.99, ge=0, lt=1, title="Momentum", description="Share of the teacher that a step keeps")
+    symmetric: bool = Field(True, title="Both ways", description="Let both views ask; no halves the work of a step")
+    splits: int = Field(
+        8, ge=1, le=256, title="Parts", description="Parts in which the teacher sees a batch, for its batch norm"
+    )
+
+
+class SimsiamOptions(MethodOptions):
+    """SimSiam's own knobs; the defaults are the paper's for CIFAR-10 (ImageNet: 3 layers)."""
+
+    layers: int = Field(2, ge=2, le=5, title="Layers", description="Layers of the projection head")
+    hidden_dim: int = Field(2048, ge=8, le=8192, title="Hidden width", description="Width of the projection head")
+    projection_dim: int = Field(2048, ge=8, le=8192, title="Projection", description="Numbers that the loss compares")
+    predictor_dim: int = Field(
+        512, ge=4, le=8192, title="Predictor", description="Width of the predictor: a bottleneck"
+    )
+
+
+class ByolOptions(MethodOptions):
+    """BYOL's own knobs; the defaults suit small images (the paper on ImageNet: hidden_dim 4096, momentum 0.996)."""
+
+    hidden_dim: int = Field(1024, ge=8, le=8192, title="Hidden width", description="Width of head and predictor")
+    projection_dim: int = Field(256, ge=8, le=4096, title="Projection", description="Numbers that the loss compares")
+    momentum: float = Field(
+        0.99, ge=0, lt=1, title="Momentum", description="Share of the teacher that the first step keeps; it rises to 1"
+    )
+
+
+class BarlowTwinsOptions(MethodOptions):
+    """Barlow Twins' own knobs; a head for small images (the paper on ImageNet: 3 layers, 8192 numbers)."""
+
+    layers: int = Field(2, ge=2, le=5, title="Layers", description="Layers of the projection head")
+    hidden_dim: int = Field(2048, ge=8, le=16_384, title="Hidden width", description="Width of the projection head")
+    projection_dim: int = Field(2048, ge=8, le=16_384, title="Projection", description="Numbers that the loss compares")
+    redundancy: float = Field(
+        5e-3, gt=0, le=10, title="Redundancy", description="Weight of what different numbers have in common"
+    )
+
+
+class VicregOptions(MethodOptions):
+    """VICReg's own knobs; the paper's weights, a head for small images (the paper on ImageNet: 8192 numbers)."""
+
+    layers: int = Field(3, ge=2, le=5, title="Layers", description="Layers of the projection head")
+    hidden_dim: int = Field(2048, ge=8, le=16_384, title="Hidden width", description="Width of the projection head")
+    projection_dim: int = Field(2048, ge=8, le=16_384, title="Projection", description="Numbers that the loss compares")
+    invariance: float = Field(25.0, ge=0, le=1e4, title="Invariance", description="Weight of the views' agreement")
+    variance: float = Field(25.0, ge=0, le=1e4, title="Variance", description="Weight of keeping every number alive")
+    covariance: float = Field(1.0, ge=0, le=1e4, title="Covariance", description="Weight of keeping numbers different")
+
+
+class DinoOptions(MethodOptions):
+    """DINO's own knobs; small images (the paper on ImageNet: 65,536 groups, 8 local views, momentum 0.996)."""
+
+    hidden_dim: int = Field(2048, ge=8, le=8192, title="Hidden width", description="Width of the projection head")
+    bottleneck_dim: int = Field(256, ge=4, le=4096, title="Bottleneck", description="Numbers before the groups")
+    groups: int = Field(2048, ge=8, le=262_144, title="Groups", description="Soft groups that views are sorted into")
+    student_temperature: float = Field(0.1, gt=0, le=10, title="Student's temperature", description="Its softness")
+    teacher_temperature: float = Field(
+        0.04, gt=0, le=10, title="Teacher's temperature", description="Its softness: below the student's"
+    )
+    centre_momentum: float = Field(
+        0.9, ge=0, lt=1, title="Centre's momentum", description="Share of the centre that a step keeps"
+    )
+    momentum: float = Field(
+        0.99, ge=0, lt=1, title="Momentum", description="Share of the teacher that the first step keeps; it rises to 1"
+    )
+    freeze_groups: float = Field(
+        0.01, ge=0, le=1, title="Frozen groups", description="Share of the training in which the groups stay as drawn"
+    )
+    local_views: int = Field(
+        0, ge=0, le=16, title="Local views", description="Small pieces of each image that the student sees as well"
+    )
+    local_scale: float = Field(
+        0.4, ge=0.05, le=1, title="Local size", description="Largest share of the area that a local view shows"
+    )
+
+
 class RepresentConfig(StageConfig):
     """How an encoder is learned from images alone, or which one is taken."""
 
-    method: Literal["simclr"] = Field("simclr", title="Method", description="The self-supervised method")
+    method: Method = Field("simclr", title="Method", description="The self-supervised method")
     backbone: str = Field(
         "small_cnn",
         pattern=r"^[a-z0-9_]+$",
@@ -81,3 +169,11 @@ class RepresentConfig(StageConfig):
         json_schema_extra={"key": False},
     )
     simclr: SimclrOptions = Field(default_factory=SimclrOptions, title="SimCLR", description="Options of simclr")
+    moco: MocoOptions = Field(default_factory=MocoOptions, title="MoCo", description="Options of moco")
+    simsiam: SimsiamOptions = Field(default_factory=SimsiamOptions, title="SimSiam", description="Options of simsiam")
+    byol: ByolOptions = Field(default_factory=ByolOptions, title="BYOL", description="Options of byol")
+    barlow_twins: BarlowTwinsOptions = Field(
+        default_factory=BarlowTwinsOptions, title="Barlow Twins", description="Options of barlow_twins"
+    )
+    vicreg: VicregOptions = Field(default_factory=VicregOptions, title="VICReg", description="Options of vicreg")
+    dino: DinoOptions = Field(default_factory=DinoOptions, title="DINO", description="Options of dino")

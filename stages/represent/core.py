@@ -1,4 +1,6 @@
-"""What says without labels whether an encoder learned something."""
+"""What says without labels whether an encoder learned something, and how a teacher slows down."""
+
+import math
 
 import torch
 from torch import Tensor
@@ -25,3 +27,8 @@ def uniformity(features: Tensor) -> float:
     """Measure log mean exp(−2 ‖a − b‖²) over pairs of unit vectors [n, d]: 0 where all are the same, −4 if spread."""
     unit = functional.normalize(features.double())
     return float(torch.pdist(unit).square().mul(-2).exp().mean().clamp(min=1e-300).log()) if len(unit) > 1 else 0.0
+
+
+def rising_momentum(start: float, done: float) -> float:
+    """Raise a teacher's momentum from `start` to 1 by half a cosine while `done` goes from 0 to 1."""
+    return 1.0 - (1.0 - start) * (1.0 + math.cos(math.pi * done)) / 2

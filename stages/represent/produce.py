@@ -1,14 +1,14 @@
 """Train an encoder and write it down."""
 
 import time
-from typing import Any, assert_never
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.datasets.images import ImageRows, open_images
 from pipeline.errors import DataError
@@ -19,6 +19,7 @@ from stages.networks.devices import mixed_precision, pick_device
 from stages.networks.encoder import Encoder, EncoderDescription, save_encoder
 from stages.represent.config import RepresentConfig
 from stages.represent.core import alignment, effective_rank, uniformity
+from stages.represent.learner import Learner, build_learner
 from stages.shell import Context
 from stages.training.loop import Loop
 from stages.training.optimisers import build_optimiser
@@ -37,11 +38,11 @@ def produce(config: RepresentConfig, context: Context) -> dict[str, Any]:
     images = open_images(context.input("images"))
     rows = usable_rows(images)
     cache = ImageCache(load_pixels(images, rows, config.image_size, context), device)
-    network = build_network(config, cache).to(device, memory_format=torch.channels_last)
+    network = build_network(config, cache).to(device).to(memory_format=torch.channels_last)
     started = time.monotonic()
     state = train(config, context, network, cache, device)
     rate = len(rows) * config.epochs / max(time.monotonic() - started, 1e-9)
-    encoder = network.encoder
+    encoder = network.result
     save_encoder(encoder.cpu().to(memory_format=torch.contiguous_format), context.folder)
     seen = images.rows["sha256"].take(pa.array(rows))
     pq.write_table(pa.table({"sha256": seen}), context.folder / ROWS_FILE, compression="zstd")
@@ -64,7 +65,7 @@ def usable_rows(images: ImageRows) -> NDArray[np.int64]:
     return rows
 
 
-def build_network(config: RepresentConfig, cache: ImageCache) -> Any:
+def build_network(config: RepresentConfig, cache: ImageCache) -> Learner:
     """Build encoder, head and loss of the chosen method."""
     mean, std = cache.mean_and_std()
     torch.manual_seed(config.seed)  # the one place where torch's layers draw their first weights
@@ -74,17 +75,11 @@ def build_network(config: RepresentConfig, cache: ImageCache) -> Any:
             method=config.method,
         )
     )  # fmt: skip
-    match config.method:
-        case "simclr":
-            from stages.represent.methods.simclr import SimClr  # here, as lightly takes a second to import
-
-            return SimClr(encoder, config.simclr)
-        case _:
-            assert_never(config.method)
+    return build_learner(encoder, config)
 
 
 def train(
-    config: RepresentConfig, context: Context, network: nn.Module, cache: ImageCache, device: torch.device
+    config: RepresentConfig, context: Context, network: Learner, cache: ImageCache, device: torch.device
 ) -> TrainingState:
     """Train encoder and head; two views of each image are one batch."""
     plan = Plan(len(cache), config.batch_size, config.epochs, config.seed, config.warmup, keep_rest=False)
@@ -94,8 +89,9 @@ def train(
     def loss_of(rows: Tensor, generator: torch.Generator) -> Tensor:
         images = cache.batch(rows)
         views = augment(torch.cat([images, images]), config.augmentation, generator)
+        further = network.further_views(images, config.augmentation, generator)
         with mixed_precision(device, config.precision == "mixed"):
-            loss: Tensor = network(views)
+            loss: Tensor = network(views, *further, done=state.step / plan.steps)
         return loss
 
     Loop(context, plan, rate, device).run(state, loss_of)

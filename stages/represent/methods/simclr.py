@@ -7,22 +7,22 @@ Chen et al., "A Simple Framework for Contrastive Learning of Visual Representati
 
 from lightly.loss.ntx_ent_loss import NTXentLoss
 from lightly.models.modules.heads import SimCLRProjectionHead
-from torch import Tensor, nn
+from torch import Tensor
 
 from stages.networks.encoder import Encoder
 from stages.represent.config import SimclrOptions
+from stages.represent.learner import Learner
 
 
-class SimClr(nn.Module):
+class SimClr(Learner):
     """An encoder with SimCLR's head and loss."""
 
     def __init__(self, encoder: Encoder, options: SimclrOptions) -> None:
-        super().__init__()
-        self.encoder = encoder
+        super().__init__(encoder)
         self.head = SimCLRProjectionHead(encoder.dim, options.hidden_dim, options.projection_dim)
         self.loss = NTXentLoss(options.temperature)
 
-    def forward(self, views: Tensor) -> Tensor:
+    def forward(self, views: Tensor, done: float = 0.0) -> Tensor:
         """Compare 2n views [2n, 3, size, size], the second views after the first, and return the loss."""
         first, second = self.head(self.encoder(views)).float().chunk(2)
         loss: Tensor = self.loss(first, second)
