@@ -86,7 +86,7 @@ def test_views_of_one_image_come_near_each_other_and_the_loss_falls(
     make_images: MakeImages, run_stage: RunStage, method: str, options: dict[str, Any]
 ) -> None:
     pictures = patterns(64)
-    config = config_of(method, options, epochs=150)
+    config = config_of(method, options, epochs=200 if method == "dino" else 100)  # it sorts before it tells apart
     artifact = run_stage(config, produce, {"images": make_images(as_arrays(pictures)).ref}, TARGET)
     curve = artifact.metrics["curve"]
     assert all(math.isfinite(loss) for loss in curve)
