@@ -32,7 +32,7 @@ def judge(gain: Gain, setting: Gating) -> Gate:
             is_open = True
         case _:
             assert_never(setting)
-    return Gate(setting, verdict, is_open, _reason(gain, setting))
+    return Gate(setting, verdict, is_open, _reason(gain, setting, verdict))
 
 
 def verdict_of(gain: Gain) -> Verdict:
@@ -44,13 +44,27 @@ def verdict_of(gain: Gain) -> Verdict:
     return "unproven"
 
 
-def _reason(gain: Gain, setting: Gating) -> str:
+def _reason(gain: Gain, setting: Gating, verdict: Verdict) -> str:
     if gain.rows == 0:
         seen = "no trusted row with a given label could judge the suggestions"
     else:
-        seen = (
-            f"suggestions mend {gain.wins} and break {gain.losses} of {gain.rows} trusted rows; with 95 % certainty "
-            f"the gain is at least {100 * gain.lower_bound:+.1f} points; the true labels became "
-            f"{'more' if gain.z >= 0 else 'less'} likely by {abs(gain.z):.1f} standard errors"
-        )
+        seen = f"suggestions mend {gain.wins} and break {gain.losses} of {gain.rows} trusted rows; "
+        seen += _evidence(gain, verdict)
     return f"{seen} (the gate is off)" if setting == "off" else seen
+
+
+def _evidence(gain: Gain, verdict: Verdict) -> str:
+    """Name the figure that decided, or both where neither did."""
+    at_least = f"with 95 % certainty the gain is at least {100 * gain.lower_bound:+.1f} points"
+    likely = f"the true labels became {'more' if gain.z >= 0 else 'less'} likely by {abs(gain.z):.2f} standard errors"
+    match verdict:
+        case "proven":
+            return at_least if gain.lower_bound > 0 else f"{likely} ({SURE} are proof)"
+        case "harmful":
+            at_most = f"with 95 % certainty the gain is at most {100 * gain.upper_bound:+.1f} points"
+            return at_most if gain.upper_bound < 0 else f"{likely} ({SURE} are proof)"
+        case "unproven":
+            but = ", but more break than mend" if gain.z > SURE else f" (proof starts at {SURE})"
+            return f"{at_least}; {likely}{but}"
+        case _:
+            assert_never(verdict)

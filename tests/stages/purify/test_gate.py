@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -34,6 +35,27 @@ def test_the_gate_keeps_its_one_rule(figures: dict[str, float], verdict: str, st
     decisions = {setting: judge(gain, setting) for setting in ("strict", "mild", "off")}  # type: ignore[arg-type]
     assert {g.verdict for g in decisions.values()} == {verdict}
     assert [decisions[s].open for s in ("strict", "mild", "off")] == [strict, mild, True]
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({"lower_bound": 0.029, "wins": 9}, "mend 9 and break 0 of 100 trusted rows; .* at least .2.9 points$"),
+        (
+            {"lower_bound": -0.01, "z": 4.8, "wins": 8},
+            "rows; the true labels became more likely by 4.80 .*1.64 are proof",
+        ),
+        (
+            {"z": 2.1, "wins": 1, "losses": 2},
+            "at least -2.0 points; .* more likely by 2.10 .*, but more break than mend",
+        ),
+        ({"upper_bound": -0.03, "losses": 9}, "rows; with 95 % certainty the gain is at most -3.0 points$"),
+        ({"rows": 0}, "no trusted row with a given label could judge"),
+    ],
+)
+def test_the_reason_names_the_figure_that_decided(figures: dict[str, float], words: str) -> None:
+    reason = judge(replace(NOTHING, **figures), "strict").reason  # type: ignore[arg-type]
+    assert re.search(words, reason)
 
 
 def judged(wins: int, losses: int, ties: int, weights: torch.Tensor | None = None) -> Judged:
