@@ -223,8 +223,13 @@ def by_split(paths: Sequence[Path]) -> dict[str, Any]:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """List the visible sub-folders."""
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    """List the visible sub-folders that are no stores (where reports have pictures too)."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".") and not is_store(p))
+
+
+def is_store(folder: Path) -> bool:
+    """Tell a store by what every run leaves in it."""
+    return (folder / "runs").is_dir() and (folder / "datasets").is_dir()
 
 
 def first_picture(folder: Path) -> Path | None:

@@ -100,6 +100,8 @@ def test_class_folders_beside_a_table_of_trusted_rows_are_found(tmp_path: Path) 
     for name in ("cat", "dog"):
         picture(tmp_path / "photos" / name / "1.png")
     pyarrow.csv.write_csv(pa.table({"sample_id": ["cat/1.png"], "trusted_label": ["dog"]}), tmp_path / "checked.csv")
+    for kind in ("runs", "datasets", "reports"):  # a store of earlier runs
+        picture(tmp_path / "puriflow-store" / kind / "k" / "1.png")
     dataset = started(tmp_path, tmp_path / "clean.yaml").dataset
     assert dataset.path == (str(tmp_path / "photos"),)
     assert dataset.trusted is not None
