@@ -55,6 +55,11 @@ class LabelRows:
         return np.asarray(self.train & ~self._is("action", "trusted") & differs, dtype=bool)
 
     @cached_property
+    def differs(self) -> Mask:
+        """Tell which given labels of train rows the machine would answer otherwise, whatever came of it."""
+        return np.asarray(self.train & (self.given >= 0) & (self.given != self._labels("suggested_label")), dtype=bool)
+
+    @cached_property
     def review(self) -> Mask:
         """Tell which rows wait for a review."""
         return self._is("action", "review")

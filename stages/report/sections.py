@@ -65,7 +65,7 @@ def tiles(found: Findings) -> list[tuple[str, str, str]]:
     return [
         ("Given labels right", percent(quality.get("given_right")), "estimated"),
         second,
-        ("Relabelled" if found.applied else "Would be relabelled", number(changed), of_train),
+        ("Relabelled" if found.applied else "Suggestions that differ", number(changed), of_train),
         ("To review", number(review), of_train),
     ]
 
@@ -97,7 +97,7 @@ def comparison(found: Findings) -> list[Bar]:
         return []
     method = found.summary.get("method") or "the chosen method"
     baselines = {n: b for n, b in (found.summary.get("baselines") or {}).items() if n not in ("keep", method)}
-    changed = float(found.rows.changed.sum()) / max(int(found.rows.train.sum()), 1)
+    differs = float(found.rows.differs.sum()) / max(int((found.rows.train & (found.rows.given >= 0)).sum()), 1)
     given, suggested = audit.get("given_right"), audit.get("suggested_right")
     return [
         Bar("given labels", given, percent(given), "as they came"),
@@ -106,7 +106,7 @@ def comparison(found: Findings) -> list[Bar]:
             f"suggested by {method}",
             suggested,
             percent(suggested),
-            f"{'changes' if found.applied else 'would change'} {percent(changed)} of the train rows",
+            f"differs in {percent(differs)} of the train rows",
             True,
         ),
     ]
@@ -114,7 +114,7 @@ def comparison(found: Findings) -> list[Bar]:
 
 def _baseline(name: str, figures: Mapping[str, float | None]) -> Bar:
     right, changed = figures.get("right_on_trusted"), figures.get("changed")
-    note = "" if changed is None else f"would change {percent(changed)} of the train rows"
+    note = "" if changed is None else f"differs in {percent(changed)} of the train rows"
     return Bar(f"baseline {name}", right, percent(right), note)
 
 

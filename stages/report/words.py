@@ -81,7 +81,7 @@ def _with_interval(after: float, quality: Mapping[str, Any]) -> str:
 def _would(changed: int) -> str:
     if not changed:
         return "The machine's answers do not differ from the given labels."
-    return f"{number(changed)} rows would have been relabelled; they are shown below as suggestions only."
+    return f"{number(changed)} suggestions differ from the given labels; they are shown below and changed nothing."
 
 
 def _inside(reason: str) -> str:

@@ -9,7 +9,8 @@ import pytest
 
 from stages.report.config import ReportConfig
 from stages.report.page import page
-from stages.report.sections import Findings
+from stages.report.sections import Findings, comparison
+from stages.report.words import percent
 
 VOID = {"meta", "img", "br", "link", "input", "use", "path"}
 
@@ -110,8 +111,17 @@ def test_a_closed_gate_marks_suggestions_as_such(make_rows: Any, make_findings: 
     assert "What would have been changed" in seen.text
     assert "none of these labels was changed" in seen.text
     assert "Purified labels right" not in seen.text
-    assert not re.search(r"(?<!would )changes? [\d.]+.% of the train rows", seen.text)
+    assert "Suggestions that differ" in seen.text
+    assert "Relabelled" not in seen.text
     assert ("article", "class", "group suggested") in seen.attributes
+
+
+def test_method_and_baselines_are_compared_by_the_same_count(make_findings: Any) -> None:
+    found = make_findings()
+    assert found.rows.differs.sum() > found.rows.changed.sum()  # some are to review, some are trusted
+    method = comparison(found)[-1]
+    asked = (found.rows.train & (found.rows.given >= 0)).sum()
+    assert method.note == f"differs in {percent(found.rows.differs.sum() / asked)} of the train rows"
 
 
 @pytest.mark.parametrize("limit", [0.5, 1.0])

@@ -27,7 +27,7 @@ def test_a_closed_gate_says_why(state: str, start: str, badge: str) -> None:
     said = verdict({"gate": {"open": False, "verdict": state, "reason": "The lower bound is -2 points."}}, 7, 0)
     assert said.sentence == f"{start}: the given labels are kept, because the lower bound is -2 points."
     assert said.badge == badge
-    assert "7 rows would have been relabelled" in said.reason
+    assert "7 suggestions differ from the given labels" in said.reason
     longer = {"gate": {"open": False, "reason": "it mends 1 and breaks 2 of 9 trusted rows; the gain is -2 points"}}
     assert verdict(longer, 0, 0).sentence.endswith("because it mends 1 and breaks 2 of 9 trusted rows.")
     assert verdict(longer, 0, 0).reason.startswith("The gain is -2 points. The machine's answers")
