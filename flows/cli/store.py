@@ -71,17 +71,24 @@ def lineage(
 
 
 @app.command(epilog="Example:  puriflow store verify")
-def verify(store: StoreUrl = "", kind: Kind = "", as_json: AsJson = False) -> int:
+def verify(
+    store: StoreUrl = "",
+    kind: Kind = "",
+    discard: Annotated[bool, typer.Option("--discard", help="Move damaged artifacts to the trash")] = False,
+    as_json: AsJson = False,
+) -> int:
     """Read every file again and compare it with its checksum.
 
-    Exit code 2 where something is wrong.
+    Exit code 2 where something is wrong. What --discard moves to the trash is made again by the next run.
     """
     from flows.quantities import counted, size
+    from pipeline.store.verify import discard as throw_away
     from pipeline.store.verify import verify as verdicts
 
     place = existing(store)
     found = list(verdicts(place, kind or None))
     bad = [v for v in found if v.faults]
+    gone = throw_away(place, [(v.ref.kind, v.ref.key) for v in bad if v.damaged]) if discard else []
 
     def render(console: Console) -> None:
         for verdict in bad:
@@ -89,9 +96,19 @@ def verify(store: StoreUrl = "", kind: Kind = "", as_json: AsJson = False) -> in
                 say(console, f"{verdict.ref}: {fault}", "red")
         read = size(sum(v.bytes for v in found))
         say(console, f"{counted(len(found), 'artifact')} read ({read}), {len(bad)} of them faulty")
+        if gone:
+            say(console, f"{counted(len(gone), 'artifact')} moved to the trash; the next run makes them again")
+        elif any(v.damaged for v in bad):
+            say(console, "move what is damaged to the trash with --discard; the next run makes it again")
 
     faults = [{"artifact": str(v.ref), "faults": list(v.faults)} for v in bad]
-    emit({"store": place.url, "artifacts": len(found), "faulty": faults}, as_json, render)
+    record = {
+        "store": place.url,
+        "artifacts": len(found),
+        "faulty": faults,
+        "discarded": ["/".join(name) for name in gone],
+    }
+    emit(record, as_json, render)
     return 2 if bad else 0
 
 

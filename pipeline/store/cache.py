@@ -12,6 +12,7 @@ from pipeline.errors import StoreError
 from pipeline.keys import file_sha256
 from pipeline.store.faults import explain_local
 from pipeline.store.private import locked, private_folder, sweep_dead
+from pipeline.store.store import DISCARD
 
 CACHE_ENV = "PURIFLOW_CACHE"
 UNUSED_DAYS = 30
@@ -77,7 +78,7 @@ def _bring(entry: FileEntry, download: Callable[[Path], None], target: Path) -> 
         if found != entry.sha256:
             raise StoreError(
                 f"'{entry.path}' came with checksum {found[:12]}, its manifest says {entry.sha256[:12]}.",
-                "Run `puriflow store verify`, remove the artifact and run its stage again.",
+                DISCARD,
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         written.chmod(0o444)

@@ -12,7 +12,7 @@ from pipeline.errors import StoreError, UnsafeError
 from pipeline.keys import file_sha256
 from pipeline.store.faults import explain_local
 from pipeline.store.private import locked, private_folder, sweep_dead
-from pipeline.store.store import Entry, Store, trash_path
+from pipeline.store.store import Entry, Store, damaged, trash_path
 
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -61,12 +61,20 @@ class FileStore(Store):
         return winner
 
     def fetch(self, manifest: Manifest, name: str) -> Path:
-        """Hand out the store's own file."""
-        return self._place(artifact_path(manifest.kind, manifest.key, name))
+        """Hand out the store's own file, which must be there in its full length."""
+        path = self._file(manifest, name)
+        with self._faults():
+            bytes_found = path.stat().st_size if path.is_file() else None
+        expected = manifest.entry(name).bytes
+        if bytes_found is None:
+            raise damaged(manifest, name, f"is missing in store {self.url}")
+        if bytes_found != expected:
+            raise damaged(manifest, name, f"has {bytes_found} bytes, its manifest says {expected}")
+        return path
 
     def checksum(self, manifest: Manifest, name: str) -> tuple[int, str] | None:
         """Read one file again."""
-        path = self.fetch(manifest, name)
+        path = self._file(manifest, name)
         with self._faults():
             return (path.stat().st_size, file_sha256(path)) if path.is_file() else None
 
@@ -151,6 +159,9 @@ class FileStore(Store):
                 return False
             written.rename(target)
             return True
+
+    def _file(self, manifest: Manifest, name: str) -> Path:
+        return self._place(artifact_path(manifest.kind, manifest.key, name))
 
     def _place(self, path: str) -> Path:
         place = Path(os.path.normpath(self.root / path))

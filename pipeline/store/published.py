@@ -16,7 +16,7 @@ from pipeline.config import Config
 from pipeline.errors import ContractError, MissingArtifactError, StoreError, UserError
 from pipeline.keys import file_sha256
 from pipeline.store.runs import find_run
-from pipeline.store.store import Store, utc_now
+from pipeline.store.store import DISCARD, Store, utc_now
 
 PUBLISHED = "published"
 TABLE = "labels.parquet"
@@ -81,7 +81,7 @@ def publish_labels(store: Store, dataset: str, labels: Ref, *, force: bool = Fal
     table = artifact.path(TABLE)
     entry = artifact.manifest.entry(TABLE)
     if file_sha256(table) != entry.sha256:
-        raise ContractError(f"{TABLE} of {labels} is not as it was written.", "Remove the artifact, run purify again.")
+        raise ContractError(f"{TABLE} of {labels} is not as it was written.", DISCARD)
     for n in free_numbers(store, dataset):
         draft = draft_version(store, dataset, artifact, n, run)
         if not force:

@@ -23,7 +23,7 @@ from pipeline.store.cache import cache_folder, cached, explain_cache, sweep_cach
 from pipeline.store.exclusive import probe, put_new
 from pipeline.store.faults import explain_remote, service_code
 from pipeline.store.private import private_folder
-from pipeline.store.store import Entry, Store
+from pipeline.store.store import Entry, Store, damaged
 
 S3 = ("s3", "s3a")
 # A dead address is given up within half a minute: 5 s × 3 tries of botocore × 2 of s3fs.
@@ -100,7 +100,12 @@ class RemoteStore(Store):
 
         def download(target: Path) -> None:
             with self._faults():
-                self._fs.get_file(source, str(target))
+                try:
+                    self._fs.get_file(source, str(target))
+                except FileNotFoundError as error:
+                    if service_code(error) == "NoSuchBucket":
+                        raise
+                    raise damaged(manifest, name, f"is missing in store {self.url}") from error
 
         return cached(manifest.entry(name), download)
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pipeline.artifacts import MANIFEST, Artifact, Manifest, Ref, artifact_path
 from pipeline.errors import ContractError, MissingArtifactError
 
+DISCARD = "`puriflow store verify --discard` puts what is damaged into the trash; the next run makes it again."
 NOT_ARTIFACTS = frozenset({"published", "decisions", "runs", "trash", "checkpoints"})
 
 
@@ -97,7 +98,7 @@ class Store(ABC):
         except ValidationError as error:
             raise ContractError(
                 f"manifest of {kind}/{key} in {self.url} is not readable ({error.error_count()} faults).",
-                "Run `puriflow store verify`, then remove the artifact.",
+                DISCARD,
             ) from error
 
     def get(self, ref: Ref) -> Artifact:
@@ -111,17 +112,27 @@ class Store(ABC):
 
     def artifacts(self, kind: str | None = None) -> Iterator[Artifact]:
         """Go through all published artifacts, of one kind or of all."""
+        for name, key in self.names(kind):
+            found = self.find(name, key)
+            if found is not None:
+                yield found
+
+    def names(self, kind: str | None = None) -> Iterator[tuple[str, str]]:
+        """Go through kind and key of whatever lies where artifacts lie."""
         kinds = [kind] if kind else [k for k in self.children("") if k not in NOT_ARTIFACTS and not k.startswith(".")]
         for name in kinds:
             for key in self.children(name):
-                found = self.find(name, key)
-                if found is not None:
-                    yield found
+                yield name, key
 
     def read_json(self, path: str) -> dict[str, object] | None:
         """Read a small JSON object."""
         data = self.read(path)
         return None if data is None else dict(json.loads(data))
+
+
+def damaged(manifest: Manifest, name: str, what: str) -> ContractError:
+    """Make the error of a file that is not as its manifest says."""
+    return ContractError(f"'{name}' of artifact {manifest.ref} {what}.", DISCARD)
 
 
 def trash_path(path: str) -> str:

@@ -51,6 +51,19 @@ def test_verify_finds_a_changed_file(finished, capsys: pytest.CaptureFixture[str
     assert "1 of them faulty" in words
 
 
+def test_what_is_damaged_goes_to_the_trash_when_told(finished, capsys: pytest.CaptureFixture[str]) -> None:
+    finished.annotations.path("content").unlink()
+    assert main(["store", "verify", "--store", finished.url]) == 2
+    assert "content is missing" in capsys.readouterr().out
+    assert main(["store", "verify", "--store", finished.url, "--discard", "--json"]) == 2
+    assert shown(capsys)["discarded"] == [f"annotations/{'a' * 32}"]
+    assert not (finished.store.root / "annotations" / ("a" * 32)).exists()
+    assert len(list((finished.store.root / "trash").rglob("manifest.json"))) == 1
+    assert main(["store", "verify", "--store", finished.url, "--discard"]) == 2  # its user lacks an input now
+    assert "is gone" in capsys.readouterr().out
+    assert finished.store.find("labels", "b" * 32) is not None
+
+
 def test_tidying_is_a_dry_run_unless_told(finished, capsys: pytest.CaptureFixture[str]) -> None:
     leftover = finished.store.root / "checkpoints" / ("b" * 32) / "1" / "state"
     leftover.parent.mkdir(parents=True)

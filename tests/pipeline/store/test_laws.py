@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.artifacts import Manifest, Ref, list_files
-from pipeline.errors import ContractError, MissingArtifactError, UnsafeError
+from pipeline.errors import ContractError, MissingArtifactError, PuriflowError, UnsafeError
 from pipeline.store import Store
-from pipeline.store.verify import verify
+from pipeline.store.verify import discard, verify
 
 FILES = {"a[1] ü.txt": b"hello", "sub/folder/b.bin": bytes(range(256)), "empty": b""}
 
@@ -161,3 +161,32 @@ def test_an_artifact_of_no_files_is_one(store: Store) -> None:
     with store.staging("labels", "k0") as folder:
         store.publish(folder, Manifest(kind="labels", key="k0", files=list_files(folder)))
     assert store.get(Ref(kind="labels", key="k0")).manifest.files == ()
+
+
+def test_a_file_that_is_lost_or_cut_short_is_named_with_the_remedy(store: Store, put) -> None:
+    made = put(store, "labels", "k1", {"a.bin": b"aaaa", "b.bin": b"bbbb"})
+    place = f"labels/k1/{made.manifest.parts}".rstrip("/")
+    store.remove(f"{place}/a.bin")
+    store.replace(f"{place}/b.bin", b"b")
+    for name in ("a.bin", "b.bin"):
+        with pytest.raises(PuriflowError, match=rf"{name}' .*store verify --discard"):
+            made.path(name)
+
+
+def test_discarding_takes_what_the_same_stage_made_of_it_and_no_more(store: Store, put) -> None:
+    features = put(store, "features", "f", stage="embed")
+    near = put(store, "neighbours", "n", stage="embed", of=[features.ref])
+    put(store, "labels", "l", stage="purify", of=[features.ref, near.ref])
+    assert sorted(discard(store, [("features", "f")])) == [("features", "f"), ("neighbours", "n")]
+    assert [str(a.ref) for a in store.artifacts()] == ["labels/l"]
+
+
+def test_a_torn_manifest_is_a_fault_that_can_be_discarded(store: Store, put) -> None:
+    put(store, "labels", "k1")
+    put(store, "labels", "k2")
+    store.replace("labels/k1/manifest.json", b"{}")
+    verdicts = {v.ref.key: v for v in verify(store)}
+    assert "is not readable" in verdicts["k1"].faults[0]
+    assert (verdicts["k1"].damaged, verdicts["k2"].damaged) == (True, False)
+    discard(store, [("labels", "k1")])
+    assert [a.key for a in store.artifacts()] == ["k2"]
