@@ -1,9 +1,7 @@
 """Inline mode: the recipe on this machine, stages as child processes, no server and no call to Prefect."""
 
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +17,7 @@ from pipeline.config import StageConfig
 from pipeline.errors import InterruptedRunError, PuriflowError, StageFailedError
 from pipeline.progress import ProgressLine
 from pipeline.requests import Resources, StageRequest
-from pipeline.store import FileStore, Store
+from pipeline.store import Store
 from pipeline.store.published import publish_labels
 from pipeline.store.runs import RunArtifact, RunRecord, State, begin_run, newest_run, save_run
 
@@ -94,7 +92,7 @@ def run_clean(
     lookup = lookup_for(store, name)
     record = begin_run(store, name, request.title, request.model_dump(mode="json"))
     children = Children()
-    with work_folder(store) as work, children.listening():
+    with store.work("run") as work, children.listening():
         stages = InlineStages(store, lookup, work, children, observer, resources, record, len(stages_of(request)))
         try:
             run_stage = around(stages) if around else stages
@@ -120,14 +118,3 @@ def lookup_for(store: Store, dataset: str) -> Lookup:
     """Know the artifacts of the dataset's last completed run."""
     last = newest_run(store, dataset, "completed")
     return Lookup(store, {stage: made.ref for stage, made in last.artifacts.items()} if last else {})
-
-
-@contextmanager
-def work_folder(store: Store) -> Iterator[Path]:
-    """Give a folder for requests, progress and logs; one beside a local store, so that big caches fit."""
-    if isinstance(store, FileStore):
-        with store.private_folder(".work", "run") as folder:
-            yield folder
-    else:
-        with tempfile.TemporaryDirectory(prefix="puriflow-") as name:
-            yield Path(name)

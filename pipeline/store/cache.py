@@ -3,8 +3,8 @@
 import os
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from pipeline.artifacts import FileEntry
@@ -48,10 +48,22 @@ def cached(entry: FileEntry, download: Callable[[Path], None]) -> Path:
     return target
 
 
+@contextmanager
+def private_cache(area: str, label: str) -> Iterator[Path]:
+    """Own a folder of the cache for as long as this process lives; sweep those of the dead."""
+    home = cache_folder() / area
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(private_folder(home, label))
+        except OSError as error:
+            raise explain_cache(error, home) from error
+        yield folder
+
+
 def sweep_cache() -> list[str]:
     """Remove what dead processes left in the cache, and files that nobody asked for in a long time; name it."""
     home = cache_folder()
-    swept = [f"{area}/{name}" for area in ("staging", "locks") for name in sweep_dead(home / area)]
+    swept = [f"{area}/{name}" for area in ("staging", "work", "locks") for name in sweep_dead(home / area)]
     for path in (home / "objects").glob("*/*/*"):
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < time.time() - UNUSED_DAYS * 86400:

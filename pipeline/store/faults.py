@@ -29,6 +29,9 @@ def explain_remote(error: Exception, url: str) -> StoreError:
     what = str(error).strip() or type(error).__name__
     kinds = {kind.__name__ for kind in type(error).__mro__}
     code = service_code(error)
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        remedy = "Free space there, or set PURIFLOW_CACHE to another folder; nothing was lost."
+        return DiskFullError(f"no space left on this machine for files of store {url} ({what}).", remedy)
     if code == "NoSuchBucket" or isinstance(error, FileNotFoundError):
         return StoreError(f"store {url} is not there ({what}).", "Create the bucket, or name another --store.")
     if kinds & {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "TokenRetrievalError"}:

@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pipeline.artifacts import MANIFEST, Artifact, Manifest, artifact_path
@@ -27,11 +27,15 @@ class FileStore(Store):
     @contextmanager
     def staging(self, kind: str, key: str) -> Iterator[Path]:
         """Give a fresh folder below `.staging`, and sweep those whose owner died."""
-        with self.private_folder(".staging", f"{kind}-{key[:12].replace('/', '-')}") as folder:
+        with self._private_folder(".staging", f"{kind}-{key[:12].replace('/', '-')}") as folder:
             yield folder
 
+    def work(self, label: str) -> AbstractContextManager[Path]:
+        """Give a folder beside the artifacts, so that big caches fit."""
+        return self._private_folder(".work", label)
+
     @contextmanager
-    def private_folder(self, area: str, label: str) -> Iterator[Path]:
+    def _private_folder(self, area: str, label: str) -> Iterator[Path]:
         """Own a folder below `.staging` or `.work` for as long as this process lives; sweep those of the dead."""
         with ExitStack() as stack:
             with self._faults():

@@ -9,7 +9,7 @@ import os
 import posixpath
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -19,10 +19,9 @@ import fsspec
 
 from pipeline.artifacts import MANIFEST, Artifact, Manifest, artifact_path
 from pipeline.errors import PuriflowError, StoreError, UnsafeError
-from pipeline.store.cache import cache_folder, cached, explain_cache, sweep_cache
+from pipeline.store.cache import cached, private_cache, sweep_cache
 from pipeline.store.exclusive import probe, put_new
 from pipeline.store.faults import explain_remote, service_code
-from pipeline.store.private import private_folder
 from pipeline.store.store import Entry, Store, damaged
 
 S3 = ("s3", "s3a")
@@ -63,16 +62,13 @@ class RemoteStore(Store):
             fs.retries = 2
         return fs
 
-    @contextmanager
-    def staging(self, kind: str, key: str) -> Iterator[Path]:
+    def staging(self, kind: str, key: str) -> AbstractContextManager[Path]:
         """Give a fresh folder on this machine."""
-        home = cache_folder() / "staging"
-        with ExitStack() as stack:
-            try:
-                folder = stack.enter_context(private_folder(home, f"{kind}-{key[:12].replace('/', '-')}"))
-            except OSError as error:
-                raise explain_cache(error, home) from error
-            yield folder
+        return private_cache("staging", f"{kind}-{key[:12].replace('/', '-')}")
+
+    def work(self, label: str) -> AbstractContextManager[Path]:
+        """Give a folder on this machine."""
+        return private_cache("work", label)
 
     def publish(self, folder: Path, manifest: Manifest) -> Artifact:
         """Upload the parts, then put the manifest where there is none; losing the race is success."""

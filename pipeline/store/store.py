@@ -37,6 +37,10 @@ class Store(ABC):
         """Give a fresh folder to build an artifact in; what is left of it at the end is removed."""
 
     @abstractmethod
+    def work(self, label: str) -> AbstractContextManager[Path]:
+        """Give a folder for requests, progress and logs, for as long as this process lives; sweep those of the dead."""
+
+    @abstractmethod
     def publish(self, folder: Path, manifest: Manifest) -> Artifact:
         """Make a staged folder the artifact that the manifest names; where another was faster, return that one."""
 

@@ -1,3 +1,4 @@
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.artifacts import Ref
-from pipeline.errors import StoreError
+from pipeline.errors import DiskFullError, StoreError
 from pipeline.store import open_store
 from pipeline.store.cache import cache_folder
 
@@ -72,3 +73,28 @@ def test_cached_files_go_when_nobody_asked_for_them_in_a_long_time(s3_url: str, 
     assert store.sweep() == [old.relative_to(cache_folder()).as_posix()]
     assert used.exists()
     assert not old.exists()
+
+
+def test_a_full_disk_of_this_machine_is_not_blamed_on_the_service(
+    s3_url: str, put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(s3_url)
+    made = put(store, "labels", "k1")
+
+    def full(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(store._fs, "get_file", full)
+    with pytest.raises(DiskFullError, match=r"no space left on this machine .*PURIFLOW_CACHE"):
+        made.path("data.bin")
+
+
+def test_the_work_folder_of_a_dead_run_is_swept(s3_url: str) -> None:
+    store = open_store(s3_url)
+    dead = cache_folder() / "work" / "run-1"
+    dead.mkdir(parents=True)
+    dead.with_name("run-1.lock").touch()
+    with store.work("run") as folder:
+        assert folder.parent == dead.parent
+        assert not dead.exists()
+    assert list(dead.parent.iterdir()) == []
