@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from flows.cli.options import AsJson
+from flows.cli.options import AsJson, StoreUrl
 from flows.cli.output import emit, say
 
 app = typer.Typer(name="labels", help="Look at a label table.")
@@ -22,6 +22,7 @@ def show(
     ],
     action: Annotated[str, typer.Option("--action", help="Only keep, relabel, review, trusted or none")] = "",
     number: Annotated[int, typer.Option("--rows", "-n", min=0, help="Rows to show")] = 10,
+    store: StoreUrl = "",
     as_json: AsJson = False,
 ) -> None:
     """Show what a label table says, and some of its rows.
@@ -32,7 +33,7 @@ def show(
     from flows.label_view import counts_of, rows_of
     from pipeline.labels import read_labels, read_metadata
 
-    path = labels_at(table)
+    path = labels_at(table, store)
     labels, metadata = read_labels(path), read_metadata(path)
     record = {
         "label_table": str(path), "rows": len(labels), "classes": metadata["classes"], "counts": counts_of(labels),

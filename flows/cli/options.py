@@ -8,6 +8,7 @@ import typer
 if TYPE_CHECKING:
     from pipeline.store import Store
 
+STORE_ENV = "PURIFLOW_STORE"
 STORE_FOLDER = "puriflow-store"
 
 Document = Annotated[Path, typer.Argument(metavar="CLEAN.YAML", help="The document that describes the run")]
@@ -17,7 +18,7 @@ StoreUrl = Annotated[
     typer.Option(
         "--store",
         metavar="URL",
-        envvar="PURIFLOW_STORE",
+        envvar=STORE_ENV,
         help=f"A folder or s3://bucket/prefix; default: {STORE_FOLDER}",
     ),
 ]

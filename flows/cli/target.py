@@ -1,9 +1,10 @@
 """What a command is pointed at: a document, STORE/DATASET, a dataset in the default store, or an artifact."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.cli.options import existing, opened
+from flows.cli.options import STORE_ENV, existing, opened
 from pipeline.errors import ConfigError, MissingArtifactError
 
 if TYPE_CHECKING:
@@ -21,12 +22,12 @@ def dataset_at(named: str, url: str) -> "tuple[Store, str]":
     folder, slash, dataset = named.rstrip("/").rpartition("/")
     if not slash:
         return opened(url), named
-    if url:
+    if url and url != os.environ.get(STORE_ENV):  # what is written here counts more than the surroundings
         raise ConfigError(f"'{named}' names a store, and so does --store {url}.", "Leave one of them out.")
     return existing(folder), dataset
 
 
-def labels_at(named: str) -> Path:
+def labels_at(named: str, url: str = "") -> Path:
     """Find the label table that a file, a folder, a document (its last run) or STORE/DATASET (the newest) names."""
     from pipeline.labels import LABELS_FILE
     from pipeline.store.published import latest
@@ -36,7 +37,7 @@ def labels_at(named: str) -> Path:
         return path
     if (path / LABELS_FILE).is_file():
         return path / LABELS_FILE
-    store, dataset = dataset_at(named, "")
+    store, dataset = dataset_at(named, url)
     if path.suffix in (".yaml", ".yml"):
         return newest_labels(store, dataset).path(LABELS_FILE)
     version = latest(store, dataset)

@@ -79,3 +79,17 @@ def test_a_rollback_is_a_new_version(finished, capsys: pytest.CaptureFixture[str
 def test_a_dataset_without_a_run_cannot_be_published(finished, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["publish", "plants", "--store", finished.url]) == 2
     assert "no completed run of dataset 'plants'" in capsys.readouterr().err
+
+
+def test_the_store_may_be_named_by_an_option_or_by_the_surroundings(
+    finished, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = tmp_path / "clean.yaml"
+    document.write_text("dataset: {name: pets, kind: image_folder, path: pics}\n")
+    assert main(["labels", "show", str(document), "--store", finished.url, "--json"]) == 0
+    monkeypatch.setenv("PURIFLOW_STORE", finished.url)
+    assert main(["labels", "show", str(document), "--json"]) == 0
+    assert main(["publish", f"{finished.url}/pets"]) == 0
+    assert main(["labels", "show", f"{finished.url}/pets", "--json"]) == 0
+    assert main(["publish", f"{finished.url}/pets", "--store", str(tmp_path)]) == 2
+    assert "so does --store" in capsys.readouterr().err
