@@ -34,9 +34,11 @@ def checked_path(value: str) -> str:
 
 
 def checked_paths(value: Any) -> Any:
-    """Check one path or several."""
-    paths = as_tuple(value)
-    return tuple(checked_path(p) for p in paths) if all(isinstance(p, str) for p in paths or ()) else paths
+    """Check one path or several; null is none."""
+    paths = () if value is None else as_tuple(value)
+    if not isinstance(paths, list | tuple) or not all(isinstance(p, str) for p in paths):
+        return paths  # no paths: the type of the field says so
+    return tuple(checked_path(p) for p in paths)
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(as_tuple)]

@@ -113,7 +113,7 @@ def referenced(texts: pa.ChunkedArray, start: Path, base: str, roots: list[str])
             folders[folder] = "://" not in text and inside(os.path.realpath(folder), roots)
         status = look(path, roots) if folders[folder] else None
         if status is None:
-            outside.append(f"row {row}: {text}")
+            outside.append(f"row {row}: {'a URL' if '://' in text else text}")  # which may hold a password
         elif stat.S_ISREG(status.st_mode):
             numbers[row] = status.st_size, status.st_mtime_ns
     refuse(outside, "image paths lead")

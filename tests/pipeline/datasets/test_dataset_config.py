@@ -64,3 +64,12 @@ def test_paths_start_from_the_folder_of_the_yaml(monkeypatch: pytest.MonkeyPatch
 def test_a_wish_to_read_again_is_not_part_of_the_key() -> None:
     assert config(rehash=True).identity() == config().identity()
     assert config(title="x").identity() != config().identity()
+
+
+def test_null_paths_are_none_and_what_is_no_path_is_a_fault() -> None:
+    assert config(validation_path=None).validation_path == ()
+    with pytest.raises(ValidationError, match="path is missing; kind table needs it"):
+        config(path=None)
+    for wrong in (5, {"a": 1}, [1]):
+        with pytest.raises(ValidationError, match="path"):
+            config(path=wrong)

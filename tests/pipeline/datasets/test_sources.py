@@ -86,3 +86,10 @@ def test_allowed_folders_are_those_named_or_those_of_the_worker(folder: Path, mo
     monkeypatch.setenv("PURIFLOW_DATA_ROOTS", str(folder / "ca"))
     with pytest.raises(UnsafeError, match="outside the folders that may be read"):
         allowed_roots(made)
+
+
+def test_a_url_in_a_table_is_refused_and_never_repeated(folder: Path) -> None:
+    (folder / "rows.csv").write_text("image,given_label\nhttps://user:secret@host/1.png,a\n")
+    with pytest.raises(UnsafeError, match="row 0: a URL") as caught:
+        fingerprint(config(folder, "table", "rows.csv"))
+    assert "secret" not in str(caught.value)
