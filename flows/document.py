@@ -47,7 +47,8 @@ class CleanRequest(Config):
     @model_validator(mode="before")
     @classmethod
     def spread_the_seed(cls, document: Any) -> Any:
-        """Give the document's seed to every stage that names none of its own."""
+        """Give the document's seed to every stage that names none of its own; null means absent."""
+        document = without_nulls(document)
         seed = document.get("seed", 0) if isinstance(document, dict) else None
         if not isinstance(seed, int) or not 0 <= seed < SEEDS:  # a fault of its own, to be told once
             return document
@@ -55,7 +56,7 @@ class CleanRequest(Config):
         for name in SEEDED:
             section = document.get(name) or {}
             if isinstance(section, dict) and "seed" in cls.model_fields[name].annotation.model_fields:  # type: ignore[union-attr]
-                filled[name] = {"seed": seed, **{k: v for k, v in section.items() if (k, v) != ("seed", None)}}
+                filled[name] = {"seed": seed, **section}
         return filled
 
 
@@ -75,6 +76,13 @@ def check_document(document: dict[str, Any], source: str) -> CleanRequest:
     except ValidationError as error:
         lines = "\n".join(f"  {line}" for line in explain(error, CleanRequest))
         raise ConfigError(f"{source} does not fit:\n{lines}", "\nMend these lines and run again.") from error
+
+
+def without_nulls(value: Any) -> Any:
+    """Leave out every key without a value."""
+    if not isinstance(value, dict):
+        return value
+    return {key: without_nulls(below) for key, below in value.items() if below is not None}
 
 
 def read_profile(name: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -100,18 +101,14 @@ def run_clean(
             if request.publish.enabled:
                 labels = stages.record.artifacts["purify"].ref
                 version = publish_labels(store, name, labels, force=request.publish.force, run=record.id)
-                result = with_version(result, version.model_dump(mode="json"))
+                result = replace(result, published=version.model_dump(mode="json"))
         except PuriflowError as error:
             state: State = "interrupted" if isinstance(error, InterruptedRunError) else "failed"
-            save_run(store, stages.record.ended(state, error.to_dict()))
+            with suppress(PuriflowError):  # what went wrong first is what the user must hear
+                save_run(store, stages.record.ended(state, error.to_dict()))
             raise
         save_run(store, stages.record.ended("completed"))
     return result
-
-
-def with_version(result: CleanResult, version: dict[str, object]) -> CleanResult:
-    """Add the published version to a result."""
-    return CleanResult(**{**result.__dict__, "published": version})
 
 
 def lookup_for(store: Store, dataset: str) -> Lookup:

@@ -46,6 +46,11 @@ def existing(url: str) -> "Store":
 
 def opened(url: str, folder: Path = Path()) -> "Store":
     """Open the store that was named, or the one in a folder."""
+    from pipeline.errors import StoreError
     from pipeline.store import open_store
 
+    if url.startswith("memory:"):
+        raise StoreError(
+            f"store {url} is seen by one process only, and stages are others.", "Name a folder or a bucket."
+        )
     return open_store(url or str(folder.absolute() / STORE_FOLDER))

@@ -46,7 +46,7 @@ def decode_rows(images: ImageRows, rows: NDArray[np.int64], size: int) -> Pixels
         except BrokenImageError as error:
             raise DataError(
                 f"image of row '{images.sample_ids[row]}' was usable at ingest and is no more: {error}.",
-                "Run `puriflow store verify`, then ingest again.",
+                "Run `puriflow store verify --discard`, then clean again.",
             ) from error
     return block
 

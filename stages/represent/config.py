@@ -155,7 +155,7 @@ class RepresentConfig(StageConfig):
     )
     encoder: str = Field(
         "",
-        pattern=r"^(|latest|new|[0-9a-f]{4,64})$",
+        pattern=r"^(|latest|new|[0-9a-f]{32})$",
         title="Encoder",
         description="'' follows refresh_when_grown; latest, new, or the key of an encoder override it",
         json_schema_extra={"key": False},

@@ -53,6 +53,11 @@ def test_the_seed_reaches_every_stage_that_names_none(tmp_path: Path) -> None:
     assert (request.represent.seed, request.purify.seed, request.retrain.seed) == (5, 9, 5)
 
 
+def test_null_means_absent(tmp_path: Path) -> None:
+    plain, nulls = write(tmp_path, YAML), ["seed=null", "purify.folds=null", "retrain=null", "dataset.trusted=null"]
+    assert load_document(plain, nulls) == load_document(plain)
+
+
 def test_a_mistyped_key_is_told_with_the_nearest(tmp_path: Path) -> None:
     message = fault(tmp_path, YAML.replace("purify: {method", "purify: {metod"))
     assert "purify.metod: unknown key (did you mean 'method'?)" in message

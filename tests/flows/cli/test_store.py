@@ -84,3 +84,8 @@ def test_a_store_that_is_not_there_is_a_mistake_and_is_not_made(
     assert main(["store", *command, "--store", str(tmp_path / "nowhere")]) == 2
     assert "there is no store" in capsys.readouterr().err
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_store_in_memory_is_refused_because_stages_are_other_processes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["store", "ls", "--store", "memory://here"]) == 2
+    assert "seen by one process only" in capsys.readouterr().err
