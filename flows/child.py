@@ -19,7 +19,7 @@ from pipeline.errors import (
 )
 from pipeline.keys import read_json_file
 from pipeline.progress import ProgressLine, read_progress
-from pipeline.requests import StageRequest
+from pipeline.requests import ERROR_FILE, PARENT_ENV, StageRequest
 
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 55.0
@@ -58,7 +58,7 @@ class Children:
             self._process = subprocess.Popen(
                 command(request.stage, path), cwd=request.work_folder, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={**os.environ, "PURIFLOW_PARENT": str(os.getpid()), "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, PARENT_ENV: str(os.getpid()), "PYTHONUNBUFFERED": "1"},
             )  # fmt: skip
         try:
             code = self._wait(self._process, request.work_folder, on_progress)
@@ -109,7 +109,7 @@ def command(stage: str, request: Path) -> list[str]:
 
 def failure(request: StageRequest, code: int, asked: int = 0) -> PuriflowError:
     """Say why a stage ended without an artifact; `asked` is the signal by which it was asked to."""
-    record = read_json_file(request.work_folder / "error.json")
+    record = read_json_file(request.work_folder / ERROR_FILE)
     if record and record.get("exit_code") != StageFailedError.exit_code:
         return error_from_dict(record)
     if code == InterruptedRunError.exit_code:

@@ -46,10 +46,6 @@ class LogView:
         """Say that an artifact is there."""
         self._logger.info("%s: %s%s", outcome.stage, outcome.artifact.ref, " (cached)" if outcome.cached else "")
 
-    def note(self, text: str) -> None:
-        """Say a remark."""
-        self._logger.info(text)
-
 
 def as_tasks(run_stage: RunStage) -> RunStage:
     """Make every stage a task run; one that had nothing to do ends with the state Cached."""

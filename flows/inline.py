@@ -37,9 +37,6 @@ class Observer(Protocol):
     def finished(self, outcome: StageOutcome) -> None:
         """Hear that the artifact of a stage is there."""
 
-    def note(self, text: str) -> None:
-        """Hear something that a person should know."""
-
 
 @dataclass
 class InlineStages:

@@ -18,7 +18,6 @@ class PlannedStage:
     stage: str
     state: str
     key: str
-    seconds: float | None = None  # what the same method took in the dataset's last run
 
 
 class _FirstMissError(Exception):
@@ -32,19 +31,14 @@ def plan_clean(request: CleanRequest, store: Store) -> list[PlannedStage]:
 
     def look(stage: str, config: StageConfig, inputs: Mapping[str, Ref]) -> StageOutcome:
         key, found = lookup.find(stage, config, inputs)
-        planned.append(PlannedStage(stage, "cached" if found else "run", key, earlier_seconds(stage)))
+        planned.append(PlannedStage(stage, "cached" if found else "run", key))
         if found is None:
             raise _FirstMissError
         return StageOutcome(stage, found, True, 0.0)
-
-    def earlier_seconds(stage: str) -> float | None:
-        ref = lookup.earlier.get(stage)
-        made = store.find(ref.kind, ref.key) if ref else None
-        return float(made.metrics["seconds"]) if made and "seconds" in made.metrics else None
 
     try:
         clean(request, look)
     except _FirstMissError:
         known = {p.stage for p in planned}
-        planned += [PlannedStage(s, "later", "", earlier_seconds(s)) for s in stages_of(request) if s not in known]
+        planned += [PlannedStage(s, "later", "") for s in stages_of(request) if s not in known]
     return planned

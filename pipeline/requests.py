@@ -9,6 +9,9 @@ from pipeline.artifacts import Ref
 from pipeline.config import Config, describe_faults
 from pipeline.errors import ConfigError
 
+ERROR_FILE = "error.json"  # in the work folder: why the stage ended without an artifact
+PARENT_ENV = "PURIFLOW_PARENT"  # the process whose death ends the stage
+
 
 class Resources(Config):
     """What the machine may spend; never part of a key."""

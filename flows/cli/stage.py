@@ -40,7 +40,9 @@ def command(
 
 def run(program: list[str]) -> int:
     """Run a program that gets our signals once and never outlives us; return its exit code as a shell would."""
-    process = subprocess.Popen(program, start_new_session=True, env={**os.environ, "PURIFLOW_PARENT": str(os.getpid())})
+    from pipeline.requests import PARENT_ENV
+
+    process = subprocess.Popen(program, start_new_session=True, env={**os.environ, PARENT_ENV: str(os.getpid())})
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: process.send_signal(received))
     code = process.wait()

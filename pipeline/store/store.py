@@ -1,6 +1,5 @@
 """What a store is: a place where artifacts appear whole or not at all."""
 
-import json
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -127,11 +126,6 @@ class Store(ABC):
         for name in kinds:
             for key in self.children(name):
                 yield name, key
-
-    def read_json(self, path: str) -> dict[str, object] | None:
-        """Read a small JSON object."""
-        data = self.read(path)
-        return None if data is None else dict(json.loads(data))
 
 
 def damaged(manifest: Manifest, name: str, what: str) -> ContractError:

@@ -19,14 +19,13 @@ from pipeline.artifacts import Artifact, Ref
 from pipeline.config import StageConfig, describe_faults
 from pipeline.errors import ConfigError, PuriflowError
 from pipeline.progress import ProgressWriter
-from pipeline.requests import StageRequest, load_request
+from pipeline.requests import ERROR_FILE, StageRequest, load_request
 from pipeline.store import open_store
 from stages.shell.checkpoints import Checkpoints
 from stages.shell.context import Context
 from stages.shell.stop import StopFlag
 from stages.shell.translate import translate
 
-ERROR_FILE = "error.json"
 KILL_SECONDS = 5
 
 C = TypeVar("C", bound=StageConfig)

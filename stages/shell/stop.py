@@ -8,8 +8,8 @@ import time
 from types import FrameType
 
 from pipeline.errors import InterruptedRunError, ended_by
+from pipeline.requests import PARENT_ENV
 
-PARENT_ENV = "PURIFLOW_PARENT"
 GRACE_SECONDS = 50.0
 POLL_SECONDS = 0.3
 

@@ -45,9 +45,6 @@ class Watcher:
     def finished(self, outcome: StageOutcome) -> None:
         self.seen.append((outcome.stage, outcome.cached))
 
-    def note(self, text: str) -> None:
-        raise AssertionError(text)
-
 
 def clean(document: Path, store: Path, *settings: str) -> tuple[CleanResult, dict[str, bool]]:
     watcher = Watcher()
