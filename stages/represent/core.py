@@ -6,12 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+ROUNDING = 1e-5  # of the length of all rows: a spread below it is float32's, not the images'
+
 
 def effective_rank(features: Tensor) -> float:
     """Count the directions that features [n, d] really use: exp of the entropy of their singular values' shares."""
-    values = torch.linalg.svdvals((features - features.mean(dim=0)).double())
+    rows = features.double()
+    values = torch.linalg.svdvals(rows - rows.mean(dim=0))
     total = values.sum()
-    if total <= 0:
+    if total <= ROUNDING * torch.linalg.matrix_norm(rows):
         return 0.0
     shares = values / total
     return float(torch.special.entr(shares).sum().exp())

@@ -38,20 +38,24 @@ def produce(config: RepresentConfig, context: Context) -> dict[str, Any]:
     images = open_images(context.input("images"))
     rows = usable_rows(images)
     cache = ImageCache(load_pixels(images, rows, config.image_size, context), device)
-    network = build_network(config, cache).to(device).to(memory_format=torch.channels_last)
-    started = time.monotonic()
-    state = train(config, context, network, cache, device)
-    rate = len(rows) * config.epochs / max(time.monotonic() - started, 1e-9)
-    encoder = network.result
+    encoder, learned = make_encoder(config, context, cache, device)
     save_encoder(encoder.cpu().to(memory_format=torch.contiguous_format), context.folder)
     seen = images.rows["sha256"].take(pa.array(rows))
     pq.write_table(pa.table({"sha256": seen}), context.folder / ROWS_FILE, compression="zstd")
     measured = measure(encoder.to(device), config, cache, device)
+    return {"rows": len(rows), **learned, **measured, "dim": encoder.dim, "device": device.type}
+
+
+def make_encoder(
+    config: RepresentConfig, context: Context, cache: ImageCache, device: torch.device
+) -> tuple[Encoder, dict[str, Any]]:
+    """Make the encoder by the chosen method; return it with what the making tells."""
+    network = build_network(config, cache).to(device).to(memory_format=torch.channels_last)
+    started = time.monotonic()
+    state = train(config, context, network, cache, device)
+    rate = len(cache) * config.epochs / max(time.monotonic() - started, 1e-9)
     losses = [entry["loss"] for entry in state.curve]
-    return {
-        "rows": len(rows), "loss": losses[-1], "curve": losses, **measured, "images_per_second": round(rate, 1),
-        "dim": encoder.dim, "device": device.type,
-    }  # fmt: skip
+    return network.result, {"loss": losses[-1], "curve": losses, "images_per_second": round(rate, 1)}
 
 
 def usable_rows(images: ImageRows) -> NDArray[np.int64]:
