@@ -18,7 +18,7 @@ from pipeline.features import KIND, ROWS_SCHEMA, Features, FeaturesWriter, open_
 from pipeline.keys import artifact_key, digest
 from stages.embed.config import FEATURES_VERSION, EmbedConfig
 from stages.images.cache import to_batch
-from stages.images.decoding import decode_blocks
+from stages.images.decoding import Fit, decode_blocks
 from stages.networks.devices import pick_device
 from stages.networks.encoder import DESCRIPTION_FILE, WEIGHTS_FILE, Encoder, load_encoder
 from stages.shell import Context
@@ -89,8 +89,8 @@ class EmbedRun:
         encoder = encoder.to(device).to(memory_format=torch.channels_last)
         computed = unnamed_array(context.request.work_folder, len(new), encoder.dim)
         done = self._resume(computed)
-        size, batch = encoder.description.image_size, self._config.batch_size
-        for pixels in decode_blocks(self._images, new[done:], size, context.workers, batch):
+        fit, batch = Fit(*encoder.description.fit), self._config.batch_size
+        for pixels in decode_blocks(self._images, new[done:], fit, context.workers, batch):
             computed[done : done + len(pixels)] = self._encode(encoder, pixels, device)
             done += len(pixels)
             context.progress.report("embed", done, len(new), "images")

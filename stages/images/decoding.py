@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,22 +28,33 @@ ALONE_SECONDS = 1.0  # a worker takes longer than that to start
 Pixels = NDArray[np.uint8]
 
 
-def fit_square(image: Image.Image, size: int) -> Image.Image:
-    """Scale the centre square of an image to size × size."""
+class Fit(NamedTuple):
+    """How an image becomes a square: its centre, `crop` of the shorter side wide, scaled to size × size."""
+
+    size: int
+    crop: float = 1.0
+    interpolation: str = "bilinear"
+
+
+def fit_square(image: Image.Image, fit: int | Fit) -> Image.Image:
+    """Scale the centre square of an image."""
+    size, crop, interpolation = fit if isinstance(fit, Fit) else Fit(fit)
     width, height = image.size
-    if width == height == size:
+    edge = max(1, round(min(width, height) * crop))
+    if width == height == edge == size:
         return image
-    edge = min(width, height)
     left, top = (width - edge) // 2, (height - edge) // 2
-    return image.crop((left, top, left + edge, top + edge)).resize((size, size), Image.Resampling.BILINEAR)
+    square = image.crop((left, top, left + edge, top + edge))
+    return square.resize((size, size), Image.Resampling[interpolation.upper()])
 
 
-def decode_rows(images: ImageRows, rows: NDArray[np.int64], size: int) -> Pixels:
+def decode_rows(images: ImageRows, rows: NDArray[np.int64], fit: int | Fit) -> Pixels:
     """Decode some rows, which ingest found usable, to [n, size, size, 3]."""
+    size = fit.size if isinstance(fit, Fit) else fit
     block = np.empty((len(rows), size, size, 3), np.uint8)
     for place, row in enumerate(rows):
         try:
-            block[place] = np.asarray(fit_square(decode_image(images.read(int(row)), sys.maxsize), size))
+            block[place] = np.asarray(fit_square(decode_image(images.read(int(row)), sys.maxsize), fit))
         except BrokenImageError as error:
             raise DataError(
                 f"image of row '{images.sample_ids[row]}' was usable at ingest and is no more: {error}.",
@@ -52,23 +64,23 @@ def decode_rows(images: ImageRows, rows: NDArray[np.int64], size: int) -> Pixels
 
 
 def decode_blocks(
-    images: ImageRows, rows: NDArray[np.int64], size: int, workers: int, block_rows: int = BLOCK_ROWS
+    images: ImageRows, rows: NDArray[np.int64], fit: int | Fit, workers: int, block_rows: int = BLOCK_ROWS
 ) -> Iterator[Pixels]:
     """Decode rows in order, block by block: alone for a second, then, where much is left, by worker processes."""
     blocks = deque(rows[start : start + block_rows] for start in range(0, len(rows), block_rows))
     started = time.monotonic()
     while blocks and (workers < 2 or len(blocks) < 2 * workers or time.monotonic() - started < ALONE_SECONDS):
-        yield decode_rows(images, blocks.popleft(), size)
+        yield decode_rows(images, blocks.popleft(), fit)
     if blocks:
-        yield from decode_by_workers(images, blocks, size, workers)
+        yield from decode_by_workers(images, blocks, fit, workers)
 
 
 def decode_by_workers(
-    images: ImageRows, blocks: Iterable[NDArray[np.int64]], size: int, workers: int
+    images: ImageRows, blocks: Iterable[NDArray[np.int64]], fit: int | Fit, workers: int
 ) -> Iterator[Pixels]:
     """Decode blocks in processes, a few blocks ahead of the reader."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, start_worker, (images, size)) as pool:
+    with ProcessPoolExecutor(workers, context, start_worker, (images, fit)) as pool:
         try:
             yield from run_ahead(pool, work, blocks, 2 * workers)
         except BrokenProcessPool as error:
@@ -77,13 +89,13 @@ def decode_by_workers(
             ) from error
 
 
-_job: tuple[ImageRows, int]  # what a worker process works on
+_job: tuple[ImageRows, int | Fit]  # what a worker process works on
 
 
-def start_worker(images: ImageRows, size: int) -> None:
+def start_worker(images: ImageRows, fit: int | Fit) -> None:
     """Prepare a worker: it leaves signals to its parent and ends when the parent does, however that ends."""
     global _job
-    _job = (images, size)
+    _job = (images, fit)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
 
@@ -98,5 +110,5 @@ def end_with_parent() -> None:
 
 def work(rows: NDArray[np.int64]) -> Pixels:
     """Decode one block inside a worker."""
-    images, size = _job
-    return decode_rows(images, rows, size)
+    images, fit = _job
+    return decode_rows(images, rows, fit)

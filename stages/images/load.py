@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 
 from pipeline.datasets.images import ImageRows
 from stages.images.cache import Pixels, write_cache
-from stages.images.decoding import decode_blocks
+from stages.images.decoding import Fit, decode_blocks
 from stages.shell import Context
 
 
-def load_pixels(images: ImageRows, rows: NDArray[np.int64], size: int, context: Context) -> Pixels:
+def load_pixels(images: ImageRows, rows: NDArray[np.int64], fit: int | Fit, context: Context) -> Pixels:
     """Decode some rows into the cache, [n, size, size, 3]."""
 
     def blocks() -> Iterator[Pixels]:
         done = 0
-        for block in decode_blocks(images, rows, size, context.workers):
+        for block in decode_blocks(images, rows, fit, context.workers):
             context.stop.check()
             yield block
             done += len(block)
@@ -24,4 +24,4 @@ def load_pixels(images: ImageRows, rows: NDArray[np.int64], size: int, context: 
 
     folder = context.request.work_folder
     folder.mkdir(parents=True, exist_ok=True)
-    return write_cache(folder, blocks(), len(rows), size)
+    return write_cache(folder, blocks(), len(rows), fit.size if isinstance(fit, Fit) else fit)

@@ -1,6 +1,7 @@
 """The encoder: a backbone with the preprocessing it was trained with, described so that it can be rebuilt."""
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import Field, ValidationError
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from pipeline.config import Config
 from pipeline.errors import ContractError
-from stages.networks.backbones import build_backbone
+from stages.networks.backbones import Stem, build_backbone
 from stages.networks.weights import load_weights, save_weights
 
 WEIGHTS_FILE = "encoder.safetensors"
@@ -18,17 +19,26 @@ DESCRIPTION_FILE = "encoder.json"
 class EncoderDescription(Config):
     """All that rebuilds an encoder but its weights.
 
-    Preprocessing: RGB in 0..1, the centre square scaled to `image_size`, then (x − mean) / std for each channel.
+    Preprocessing: RGB in 0..1, the centre square, `crop` of the shorter side wide, scaled to `image_size`, then
+    (x − mean) / std for each channel. `stem`: how a ResNet begins; empty: small for up to 64 pixels.
     """
 
     backbone: str
     width: int = 64
+    stem: Stem = ""
     image_size: int
+    crop: float = Field(1.0, gt=0, le=1)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     channels: int = 3
     mean: tuple[float, ...]
     std: tuple[float, ...]
     dim: int = Field(0, ge=0)
     method: str = ""
+
+    @property
+    def fit(self) -> tuple[int, float, str]:
+        """Return how images are brought to the network's size: size, crop and interpolation."""
+        return self.image_size, self.crop, self.interpolation
 
 
 class Encoder(nn.Module):
@@ -39,7 +49,9 @@ class Encoder(nn.Module):
 
     def __init__(self, description: EncoderDescription) -> None:
         super().__init__()
-        self.backbone, dim = build_backbone(description.backbone, description.image_size, description.width)
+        self.backbone, dim = build_backbone(
+            description.backbone, description.image_size, description.width, description.stem
+        )
         self.description = description.model_copy(update={"dim": dim})
         self.register_buffer("mean", torch.tensor(description.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(description.std).view(1, -1, 1, 1), persistent=False)

@@ -114,9 +114,9 @@ class RepresentConfig(StageConfig):
     method: Method = Field("simclr", title="Method", description="The self-supervised method")
     backbone: str = Field(
         "small_cnn",
-        pattern=r"^[a-z0-9_]+$",
+        pattern=r"^([a-z0-9_]+|timm/[A-Za-z0-9_.]+)$",
         title="Backbone",
-        description="small_cnn (for CPUs and small images), resnet18, or another torchvision ResNet",
+        description="small_cnn (for CPUs and small images), resnet18 or another classifier of torchvision, or timm/NAME",
     )
     width: int = Field(
         64,

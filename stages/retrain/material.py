@@ -16,6 +16,7 @@ from pipeline.features import Features, open_features
 from stages.images.augment import augment
 from stages.images.augmentation import Augmentation
 from stages.images.cache import ImageCache
+from stages.images.decoding import Fit
 from stages.images.load import load_pixels
 from stages.networks.classifiers import Standardise, build_head, join
 from stages.networks.encoder import DESCRIPTION_FILE, WEIGHTS_FILE, Encoder, load_encoder
@@ -111,14 +112,14 @@ def image_material(config: RetrainConfig, context: Context, classes: int, device
     images = open_images(context.input("images"))
     encoder = starting_encoder(context.input("encoder"), config).to(device)
     usable = some(np.flatnonzero(images.ok), len(images))
-    size = encoder.description.image_size
-    cache = ImageCache(load_pixels(images, usable, size, context), device)
+    fit = Fit(*encoder.description.fit)
+    cache = ImageCache(load_pixels(images, usable, fit, context), device)
     pictures = ImageBatches(cache, config.shift, config.flip)
     ids = images.rows["sample_id"]
     description = {
         "input": "images",
         "network": {"encoder": encoder.description.model_dump(mode="json"), "scaled_head": config.freeze},
-        "preprocessing": {"colours": "RGB", "range": [0, 1], "fit": "centre square, bilinear", "image_size": size},
+        "preprocessing": preprocessing(fit),
     }
     if not config.freeze:
         classifier = build_classifier(encoder, classes)
@@ -127,6 +128,12 @@ def image_material(config: RetrainConfig, context: Context, classes: int, device
     batches = FeatureBatches(lambda rows: features[rows], device)
     network = standardised_head(batches, len(usable), (encoder.dim, 0, classes))
     return Material(ids, usable, batches, network, lambda trained: join(encoder, trained), description)
+
+
+def preprocessing(fit: Fit) -> dict[str, Any]:
+    """Say how an image is brought to what the network takes."""
+    square = "centre square" if fit.crop == 1 else f"centre square of {fit.crop:g} of the shorter side"
+    return {"colours": "RGB", "range": [0, 1], "fit": f"{square}, {fit.interpolation}", "image_size": fit.size}
 
 
 def starting_encoder(artifact: Artifact, config: RetrainConfig) -> Encoder:

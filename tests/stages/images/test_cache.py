@@ -21,7 +21,7 @@ from pipeline.errors import DataError, ResourceError
 from stages.images import decoding
 from stages.images.cache import ImageCache, write_cache
 from stages.images.decode import BrokenImageError
-from stages.images.decoding import decode_blocks, decode_by_workers, fit_square
+from stages.images.decoding import Fit, decode_blocks, decode_by_workers, fit_square
 
 CPU = torch.device("cpu")
 MakeImages = Callable[[Sequence[np.ndarray | None]], Artifact]
@@ -60,6 +60,14 @@ def test_the_centre_square_of_any_image_is_taken() -> None:
         square = np.asarray(fit_square(Image.fromarray(image), 5))
         assert square.shape == (5, 5, 3)
         assert (square == 200).all()
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_a_fit_keeps_a_share_of_the_shorter_side(interpolation: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    fitted = fit_square(Image.fromarray(noise), Fit(16, 0.5, interpolation))
+    centre = Image.fromarray(noise[10:30, 20:40]).resize((16, 16), Image.Resampling[interpolation.upper()])
+    assert np.array_equal(np.asarray(fitted), np.asarray(centre))
 
 
 def test_mixed_sizes_become_one(make_images: MakeImages) -> None:
