@@ -116,7 +116,7 @@ class RepresentConfig(StageConfig):
         "small_cnn",
         pattern=r"^([a-z0-9_]+|timm/[A-Za-z0-9_.]+)$",
         title="Backbone",
-        description="small_cnn (for CPUs and small images), resnet18 or another classifier of torchvision, or timm/NAME",
+        description="small_cnn (for CPUs and small images), resnet18 or any classifier of torchvision, or timm/NAME",
     )
     width: int = Field(
         64,
