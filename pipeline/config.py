@@ -21,14 +21,16 @@ class StageConfig(Config):
     def identity(self) -> dict[str, Any]:
         """Return the part of the configuration that decides the output.
 
-        The options of unchosen methods do not count, nor do fields marked `json_schema_extra={"key": False}`.
+        The options of unchosen methods do not count, nor do fields marked `json_schema_extra={"key": False}`; those
+        marked `{"key": "changed"}` count where they differ from their default, so that they could be added later.
         """
         method = self.chosen_method()
         result: dict[str, Any] = {}
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
             extra = field.json_schema_extra
-            if isinstance(extra, dict) and extra.get("key") is False:
+            counts = extra.get("key", True) if isinstance(extra, dict) else True
+            if counts is False or (counts == "changed" and value == field.default):
                 continue
             if isinstance(value, MethodOptions) and name != method:
                 continue

@@ -146,6 +146,29 @@ class RepresentConfig(StageConfig):
     warmup: float = Field(
         0.05, ge=0, le=0.5, title="Warm-up", description="Share of the steps in which the learning rate rises"
     )
+    accumulate: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        title="Parts of a batch",
+        description="Parts in which the encoder sees a batch that memory does not hold, each computed twice: the loss "
+        "compares the whole batch all the same, batch norm sees one part",
+        json_schema_extra={"key": "changed"},
+    )
+    recompute: bool = Field(
+        False,
+        title="Recompute",
+        description="Compute what layers keep anew on the way back: less memory, a third more time, the same result",
+        json_schema_extra={"key": False},
+    )
+    checkpoint_epochs: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        title="Checkpoint epochs",
+        description="Write a checkpoint after every so many epochs, beside those by time; 0: by time only",
+        json_schema_extra={"key": False},
+    )
     precision: Literal["mixed", "full"] = Field(
         "mixed", title="Precision", description="mixed: bfloat16 where the device is faster with it; full: float32"
     )

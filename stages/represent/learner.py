@@ -7,15 +7,22 @@ from torch import Tensor, nn
 
 from stages.images.augmentation import Augmentation
 from stages.networks.encoder import Encoder
+from stages.networks.recompute import in_parts
 from stages.represent.config import RepresentConfig
 
 
 class Learner(nn.Module):
     """An encoder and what teaches it; all that changes in training is a parameter or a buffer, so that it is saved."""
 
+    parts = 1  # in how many the encoder sees a batch
+
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
+
+    def encode(self, views: Tensor) -> Tensor:
+        """Encode views [n, 3, size, size], in parts where memory is short."""
+        return in_parts(self.encoder, views, self.parts)
 
     @property
     def result(self) -> Encoder:

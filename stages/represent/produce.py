@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.datasets.images import ImageRows, open_images
-from pipeline.errors import DataError
+from pipeline.errors import DataError, ResourceError
 from stages.images.augment import augment
 from stages.images.cache import ImageCache
 from stages.images.load import load_pixels
 from stages.networks.devices import mixed_precision, pick_device
 from stages.networks.encoder import Encoder, EncoderDescription, save_encoder
+from stages.networks.recompute import recompute_blocks
 from stages.represent.config import RepresentConfig
 from stages.represent.core import alignment, effective_rank, uniformity
 from stages.represent.learner import Learner, build_learner
 from stages.shell import Context
-from stages.training.loop import Loop
+from stages.training.loop import Loop, Watch
 from stages.training.optimisers import build_optimiser
 from stages.training.schedule import Plan
 from stages.training.state import TrainingState
@@ -38,7 +39,10 @@ def produce(config: RepresentConfig, context: Context) -> dict[str, Any]:
     images = open_images(context.input("images"))
     rows = usable_rows(images)
     cache = ImageCache(load_pixels(images, rows, config.image_size, context), device)
-    encoder, learned = make_encoder(config, context, cache, device)
+    try:
+        encoder, learned = make_encoder(config, context, cache, device)
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(config, error) from error
     save_encoder(encoder.cpu().to(memory_format=torch.contiguous_format), context.folder)
     seen = images.rows["sha256"].take(pa.array(rows))
     pq.write_table(pa.table({"sha256": seen}), context.folder / ROWS_FILE, compression="zstd")
@@ -56,6 +60,16 @@ def make_encoder(
     rate = len(cache) * config.epochs / max(time.monotonic() - started, 1e-9)
     losses = [entry["loss"] for entry in state.curve]
     return network.result, {"loss": losses[-1], "curve": losses, "images_per_second": round(rate, 1)}
+
+
+def out_of_memory(config: RepresentConfig, error: torch.OutOfMemoryError) -> ResourceError:
+    """Say what to lower where the GPU's memory is too small, first what changes the least."""
+    first = "" if config.recompute else "Set represent.recompute (slower, the same result). "
+    return ResourceError(
+        f"the GPU's memory is too small for represent: {config.method} on {config.backbone}, {config.batch_size} "
+        f"images of {config.image_size} pixels a step ({str(error).splitlines()[0]}).",
+        f"{first}Raise represent.accumulate above {config.accumulate}, or lower represent.batch_size or image_size.",
+    )
 
 
 def usable_rows(images: ImageRows) -> NDArray[np.int64]:
@@ -79,7 +93,11 @@ def build_network(config: RepresentConfig, cache: ImageCache) -> Learner:
             method=config.method,
         )
     )  # fmt: skip
-    return build_learner(encoder, config)
+    learner = build_learner(encoder, config)
+    learner.parts = config.accumulate
+    if config.recompute:  # after the methods copied it: a teacher keeps nothing anyway
+        recompute_blocks(learner.encoder)
+    return learner
 
 
 def train(
@@ -98,7 +116,7 @@ def train(
             loss: Tensor = network(views, *further, done=state.step / plan.steps)
         return loss
 
-    Loop(context, plan, rate, device).run(state, loss_of)
+    Loop(context, plan, rate, device).run(state, loss_of, Watch(checkpoint_epochs=config.checkpoint_epochs))
     return state
 
 

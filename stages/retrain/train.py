@@ -17,7 +17,7 @@ from stages.retrain.core import Lessons, Yardstick
 from stages.retrain.material import Batches, Material
 from stages.retrain.methods import cross_entropy
 from stages.shell import Context
-from stages.training.loop import Loop
+from stages.training.loop import Loop, Watch
 from stages.training.optimisers import build_optimiser
 from stages.training.schedule import Plan
 from stages.training.state import TrainingState
@@ -80,7 +80,7 @@ def train(task: Task, config: RetrainConfig, context: Context) -> tuple[Rivals, 
     def after_epoch(_epoch: int) -> dict[str, float]:
         return choose(rivals, task, state) if chosen else {}
 
-    Loop(context, plan, config.learning_rate, task.device).run(state, teach, after_epoch)
+    Loop(context, plan, config.learning_rate, task.device).run(state, teach, Watch(after_epoch))
     return rivals, state
 
 

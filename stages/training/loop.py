@@ -1,7 +1,8 @@
 """The loop: batches in, weights out; it checkpoints by time, goes on from the newest checkpoint, stops at NaN."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,6 +17,17 @@ GPU_LOOKS = 10  # steps between two looks at the loss, as a look makes a GPU wai
 
 LossOf = Callable[[Tensor, torch.Generator], Tensor]  # row numbers [n] on the CPU, generator on the device → loss
 AfterEpoch = Callable[[int], Mapping[str, float]]  # epochs done → what to note in the curve
+Curve = Sequence[Mapping[str, float]]  # one record for each epoch done
+
+
+@dataclass
+class Watch:
+    """What a training does between two epochs beside learning."""
+
+    after_epoch: AfterEpoch = lambda _epoch: {}
+    enough: Callable[[Curve], bool] = lambda _curve: False  # whether to end before the plan does
+    checkpoint_epochs: int = 0  # a checkpoint after so many epochs, beside those by time; 0: by time only
+    shown: dict[str, float | str] = field(default_factory=dict)  # for the progress alone, never for the result
 
 
 class Loop:
@@ -29,8 +41,9 @@ class Loop:
         self._look_every = GPU_LOOKS if device.type == "cuda" else 1
         self._loss = math.nan
 
-    def run(self, state: TrainingState, loss_of: LossOf, after_epoch: AfterEpoch = lambda _epoch: {}) -> None:
+    def run(self, state: TrainingState, loss_of: LossOf, watch: Watch | None = None) -> None:
         """Train to the end of the plan, from the newest checkpoint where there is one."""
+        watch = watch or Watch()
         found = self._context.checkpoints.latest()
         if found is not None:
             state.load(found[1].path(TENSORS_FILE), found[1].path(NUMBERS_FILE))
@@ -38,14 +51,14 @@ class Loop:
         plan = self._plan
         order = plan.epoch_order(state.step // plan.steps_per_epoch)
         losses: list[Tensor] = []
-        while state.step < plan.steps:
+        while state.step < plan.steps and not (state.step % plan.steps_per_epoch == 0 and watch.enough(state.curve)):
             losses.append(self._step(state, order, loss_of))
             epoch_ends = state.step % plan.steps_per_epoch == 0
-            checkpoint = self._context.checkpoints.due() or self._context.stop.requested
+            checkpoint = self._wanted(state, watch) or self._context.stop.requested
             if epoch_ends or checkpoint or state.step % self._look_every == 0:
-                self._look(state, losses)
+                self._look(state, losses, watch)
             if epoch_ends:
-                epoch = self._end_epoch(state, after_epoch)
+                epoch = self._end_epoch(state, watch)
                 order = plan.epoch_order(epoch)
             if checkpoint:
                 self._checkpoint(state)
@@ -60,32 +73,49 @@ class Loop:
         state.step += 1
         return loss.detach()
 
-    def _look(self, state: TrainingState, losses: list[Tensor]) -> None:
+    def _wanted(self, state: TrainingState, watch: Watch) -> bool:
+        steps = watch.checkpoint_epochs * self._plan.steps_per_epoch
+        return self._context.checkpoints.due() or (steps > 0 and state.step % steps == 0)
+
+    def _look(self, state: TrainingState, losses: list[Tensor], watch: Watch) -> None:
         """Bring the losses since the last look, stop where one is not finite, and say how far the training is."""
         values = [float(loss) for loss in losses]
         losses.clear()
         if not all(math.isfinite(value) for value in values):
-            raise ResourceError(
-                f"the loss is {values[-1]} after step {state.step} of {self._plan.steps} (learning rate "
-                f"{self._learning_rate:g}); the last checkpoint before it is kept.",
-                "Lower learning_rate, or set precision to full.",
-            )
+            raise self._not_finite(f"the loss is {values[-1]} after step {state.step}")
         state.loss_sum += sum(values)
         self._loss = values[-1]
-        metrics = {"loss": self._loss, "epoch": float(len(state.curve) + 1)}
+        metrics = {"loss": self._loss, "epoch": float(len(state.curve) + 1), **watch.shown}
         batch = self._plan.batch
         self._context.progress.report("train", state.step * batch, self._plan.steps * batch, "samples", metrics)
 
-    def _end_epoch(self, state: TrainingState, after_epoch: AfterEpoch) -> int:
+    def _not_finite(self, what: str) -> ResourceError:
+        found = self._context.checkpoints.latest()
+        kept = f"the checkpoint of step {found[0]} is kept" if found else "there was no checkpoint yet"
+        return ResourceError(
+            f"{what} of {self._plan.steps} (learning rate {self._learning_rate:g}); {kept}.",
+            "Lower learning_rate, or set precision to full: that trains anew, as it is another training. "
+            "The same configuration would go on from the kept checkpoint, most likely to the same end.",
+        )
+
+    def _check_weights(self, state: TrainingState) -> None:
+        """Refuse weights that are no numbers: they must neither be kept nor measured nor shipped."""
+        name = state.not_finite()
+        if name:
+            raise self._not_finite(f"'{name}' holds NaN or infinity after step {state.step}")
+
+    def _end_epoch(self, state: TrainingState, watch: Watch) -> int:
+        self._check_weights(state)
         epoch = state.step // self._plan.steps_per_epoch
         state.network.eval()
-        noted = after_epoch(epoch)
+        noted = watch.after_epoch(epoch)
         state.network.train()
         state.curve.append({"epoch": epoch, "loss": state.loss_sum / self._plan.steps_per_epoch, **noted})
         state.loss_sum = 0.0
         return epoch
 
     def _checkpoint(self, state: TrainingState) -> None:
+        self._check_weights(state)
         self._context.checkpoints.save(state.step, state.save)
         if self._context.stop.requested:
             raise self._context.stop.interrupted()

@@ -25,12 +25,22 @@ class TrainingState:
     loss_sum: float = 0.0  # over the steps of the epoch so far
     curve: list[dict[str, float]] = field(default_factory=list)  # one record for each finished epoch
 
-    def save(self, folder: Path) -> None:
-        """Write the state into an empty folder."""
+    def not_finite(self) -> str:
+        """Name a tensor that holds NaN or infinity ('' where all are numbers)."""
+        for name, tensor in self._tensors().items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                return name
+        return ""
+
+    def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         for number, entries in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{number}.{n}": t for n, t in entries.items() if isinstance(t, Tensor)}
-        save_tensors(tensors, folder / TENSORS_FILE)
+        return tensors
+
+    def save(self, folder: Path) -> None:
+        """Write the state into an empty folder."""
+        save_tensors(self._tensors(), folder / TENSORS_FILE)
         numbers = {"step": self.step, "loss_sum": self.loss_sum, "curve": self.curve}
         (folder / NUMBERS_FILE).write_text(json.dumps(numbers), encoding="utf-8")
 

@@ -24,6 +24,6 @@ class BarlowTwins(Learner):
 
     def forward(self, views: Tensor, done: float = 0.0) -> Tensor:
         """Compare 2n views, the second views after the first."""
-        first, second = self.head(self.encoder(views)).float().chunk(2)
+        first, second = self.head(self.encode(views)).float().chunk(2)
         loss: Tensor = self.loss(first, second)
         return loss

@@ -38,6 +38,6 @@ class Byol(Learner):
             update_momentum(self.encoder, self.teacher[0], momentum)
             update_momentum(self.head, self.teacher[1], momentum)
             first, second = self.teacher(views).float().chunk(2)
-        guess_of_second, guess_of_first = self.predictor(self.head(self.encoder(views))).float().chunk(2)
+        guess_of_second, guess_of_first = self.predictor(self.head(self.encode(views))).float().chunk(2)
         loss: Tensor = (self.loss(guess_of_second, second) + self.loss(guess_of_first, first)) / 2
         return loss

@@ -64,7 +64,7 @@ class Dino(Learner):
             update_momentum(self.head, self.teacher[1], momentum)
             taught = self.teacher(views).float()
         self.head.get_parameter("last_layer.weight_v").requires_grad_(done >= self.options.freeze_groups)
-        guessed = [self.head(self.encoder(some)).float() for some in (views, *local)]
+        guessed = [self.head(self.encode(some)).float() for some in (views, *local)]
         size = len(views) // 2
         loss: Tensor = self.loss(list(torch.split(taught, size)), list(torch.split(torch.cat(guessed), size)))
         return loss

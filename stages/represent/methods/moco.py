@@ -40,7 +40,7 @@ class MoCo(Learner):
             update_momentum(self.head, self.teacher[1], self.options.momentum)
         first, second = views.chunk(2)
         asking, answering = (views, torch.cat([second, first])) if self.options.symmetric else (first, second)
-        queries = self.head(self.encoder(asking)).float()
+        queries = self.head(self.encode(asking)).float()
         loss: Tensor = self.loss(queries, self.keys(answering))
         return loss
 

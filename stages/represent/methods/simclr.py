@@ -24,6 +24,6 @@ class SimClr(Learner):
 
     def forward(self, views: Tensor, done: float = 0.0) -> Tensor:
         """Compare 2n views [2n, 3, size, size], the second views after the first, and return the loss."""
-        first, second = self.head(self.encoder(views)).float().chunk(2)
+        first, second = self.head(self.encode(views)).float().chunk(2)
         loss: Tensor = self.loss(first, second)
         return loss

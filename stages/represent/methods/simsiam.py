@@ -29,7 +29,7 @@ class SimSiam(Learner):
 
     def forward(self, views: Tensor, done: float = 0.0) -> Tensor:
         """Predict each of 2n views' projections from the other view of its image."""
-        projected = self.head(self.encoder(views))
+        projected = self.head(self.encode(views))
         first, second = projected.detach().float().chunk(2)
         guess_of_second, guess_of_first = self.predictor(projected).float().chunk(2)
         loss: Tensor = (self.loss(guess_of_second, second) + self.loss(guess_of_first, first)) / 2

@@ -115,6 +115,39 @@ def test_a_batch_above_the_dataset_is_the_whole_dataset(make_images: MakeImages,
     assert artifact.metrics["rows"] == 3
 
 
+def test_recomputing_makes_the_same_bytes_and_parts_another_encoder(
+    make_images: MakeImages, run_stage: RunStage
+) -> None:
+    images, made = make_images(stripes(40)), []
+    for number, changed in enumerate([{}, {"recompute": True}, {"accumulate": 3}]):
+        target = Ref(kind="encoders", key=f"{number:032x}")
+        made.append(represent(run_stage, images, CONFIG.model_copy(update=changed), target=target))
+    assert made[0].manifest.files == made[1].manifest.files
+    assert made[0].manifest.files != made[2].manifest.files
+    assert made[2].metrics["curve"][-1] < made[2].metrics["curve"][0]
+    assert CONFIG.model_copy(update={"recompute": True}).identity() == CONFIG.identity()
+
+
+def test_a_knob_that_was_added_later_counts_only_where_it_is_turned() -> None:
+    assert "accumulate" not in CONFIG.identity()
+    assert CONFIG.model_copy(update={"accumulate": 2}).identity()["accumulate"] == 2
+
+
+def test_too_little_memory_names_the_knobs(
+    make_images: MakeImages, run_stage: RunStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: object) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nmore")
+
+    images = make_images(stripes(20))
+    monkeypatch.setattr(module, "augment", fill)
+    knobs = r"Set represent.recompute .*Raise represent.accumulate above 1, or lower represent.batch_size or image_size"
+    with pytest.raises(ResourceError, match=r"16 images of 8 pixels a step \(CUDA out of memory.*" + knobs):
+        represent(run_stage, images)
+    with pytest.raises(ResourceError, match=r"MiB\.\)\. Raise represent.accumulate above 4"):
+        represent(run_stage, images, CONFIG.model_copy(update={"recompute": True, "accumulate": 4}))
+
+
 @pytest.mark.parametrize("usable", [0, 1])
 def test_fewer_than_two_usable_images_are_refused(make_images: MakeImages, run_stage: RunStage, usable: int) -> None:
     images = make_images([*stripes(usable), None, None])

@@ -149,3 +149,17 @@ def test_all_that_changes_in_training_is_saved(method: str, options: dict[str, A
         learner(views, done=0.5)
     other.load_state_dict(learner.state_dict())
     assert torch.equal(learner(views, done=0.5), other(views, done=0.5))
+
+
+@every_method
+def test_the_loss_compares_the_whole_batch_however_many_parts_the_encoder_sees(
+    method: str, options: dict[str, Any]
+) -> None:
+    learners, gradients = [build(method, options) for _ in range(2)], []
+    learners[1].parts = 3
+    for learner in learners:
+        learner.encoder.eval()  # batch norm by what was counted: it alone would tell parts from the whole
+        learner(patterns(12), done=0.5).backward()
+        gradients.append([p.grad for p in learner.encoder.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        assert float((one - other).norm()) <= 1e-3 * float(one.norm()) + 1e-6
