@@ -19,6 +19,7 @@ class StageProgram:
     kind: str
     versions: dict[str, int]
     config_type: type[StageConfig]
+    shared: bool = False  # whether several processes can be one stage, by torchrun
 
     def version(self, config: StageConfig) -> int:
         """Return the version of the method that the configuration chooses."""
@@ -29,7 +30,7 @@ STAGES: dict[str, StageProgram] = {
     program.name: program
     for program in (
         StageProgram(ingest.STAGE, ingest.KIND, ingest.VERSIONS, ingest.DatasetConfig),
-        StageProgram(represent.STAGE, represent.KIND, represent.VERSIONS, represent.RepresentConfig),
+        StageProgram(represent.STAGE, represent.KIND, represent.VERSIONS, represent.RepresentConfig, shared=True),
         StageProgram(embed.STAGE, embed.KIND, embed.VERSIONS, embed.EmbedConfig),
         StageProgram(purify.STAGE, purify.KIND, purify.VERSIONS, purify.PurifyConfig),
         StageProgram(retrain.STAGE, retrain.KIND, retrain.VERSIONS, retrain.RetrainConfig),

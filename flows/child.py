@@ -56,9 +56,9 @@ class Children:
         path = request.save(request.work_folder / "request.json")
         with (request.work_folder / LOG_FILE).open("ab") as log:
             self._process = subprocess.Popen(
-                command(request.stage, path), cwd=request.work_folder, start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={**os.environ, PARENT_ENV: str(os.getpid()), "PYTHONUNBUFFERED": "1"},
+                command(request.stage, path, request.resources.processes), cwd=request.work_folder,
+                start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**environment(), "PYTHONUNBUFFERED": "1"},
             )  # fmt: skip
         try:
             code = self._wait(self._process, request.work_folder, on_progress)
@@ -102,15 +102,23 @@ class Children:
                 process.kill()
 
 
-def command(stage: str, request: Path) -> list[str]:
+def command(stage: str, request: Path, processes: int = 1) -> list[str]:
     """Write the command line of a stage program (-P: the user's own folder `stages/` is never run)."""
-    return [sys.executable, "-P", "-m", f"stages.{stage}", str(request)]
+    torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"] if processes > 1 else []
+    return [sys.executable, "-P", "-m", *torchrun, f"stages.{stage}", str(request)]
+
+
+def environment() -> dict[str, str]:
+    """Tell a stage program its parent, and a launcher to pass -P on and to wait for the checkpoint."""
+    grace = str(round(GRACE_SECONDS))
+    told = {PARENT_ENV: str(os.getpid()), "PYTHONSAFEPATH": "1", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": grace}
+    return {**os.environ, **told}
 
 
 def failure(request: StageRequest, code: int, asked: int = 0) -> PuriflowError:
     """Say why a stage ended without an artifact; `asked` is the signal by which it was asked to."""
     record = read_json_file(request.work_folder / ERROR_FILE)
-    if record and record.get("exit_code") != StageFailedError.exit_code:
+    if record and record.get("code") != PuriflowError.code:
         return error_from_dict(record)
     if code == InterruptedRunError.exit_code:
         return InterruptedRunError(f"{request.stage} stopped; a checkpoint is written.", "Run the same command again.")

@@ -68,11 +68,13 @@ class InlineStages:
     def make(self, stage: str, key: str, config: StageConfig, inputs: Mapping[str, Ref]) -> Artifact:
         """Compute one artifact in a child process."""
         kind = STAGES[stage].kind
+        processes = self.resources.processes if STAGES[stage].shared else 1
         work = self.work / stage
         work.mkdir(parents=True, exist_ok=True)
         request = StageRequest(
             stage=stage, kind=kind, key=key, config=config.model_dump(mode="json"), inputs=dict(inputs),
-            hints=self.lookup.hints(stage), store=self.store.url, work=str(work), resources=self.resources,
+            hints=self.lookup.hints(stage), store=self.store.url, work=str(work),
+            resources=self.resources.model_copy(update={"processes": processes}),
         )  # fmt: skip
         self.children.run(request, lambda line: self.observer.progress(stage, line))
         artifact = self.store.find(kind, key)

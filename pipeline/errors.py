@@ -85,6 +85,12 @@ class StageFailedError(PuriflowError):
     code = "stage_failed"
 
 
+class RankLostError(StageFailedError):
+    """One of several processes that share a stage is gone, and the others cannot go on without it."""
+
+    code = "rank_lost"
+
+
 class InterruptedRunError(PuriflowError):
     """The run was asked to stop; where a checkpoint was written, running it again continues."""
 

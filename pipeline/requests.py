@@ -18,6 +18,13 @@ class Resources(Config):
 
     device: str = Field("auto", title="Device", description="auto, cpu, cuda or cuda:N")
     workers: int = Field(0, ge=0, le=1024, title="Workers", description="Processes and threads; 0 means all cores")
+    processes: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        title="Processes",
+        description="Processes that share a stage, where it can be; one for each GPU",
+    )
     checkpoint_seconds: float = Field(
         300.0, gt=0, title="Checkpoint interval", description="Seconds between checkpoints"
     )

@@ -31,6 +31,9 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N
 Workers = Annotated[
     int, typer.Option("--workers", min=0, max=1024, help="Threads and processes of a stage; 0 means all cores")
 ]
+Processes = Annotated[
+    int, typer.Option("--processes", min=1, max=1024, help="Processes that share represent, one for each GPU")
+]
 
 
 def existing(url: str) -> "Store":

@@ -1,6 +1,5 @@
 """`puriflow stage`: run one stage program by hand, as containers and other schedulers do."""
 
-import os
 import signal
 import subprocess
 from pathlib import Path
@@ -32,7 +31,10 @@ def command(
     if name not in STAGES:
         raise ConfigError(f"there is no stage '{name}'.", f"Choose one of: {', '.join(STAGES)}.")
     asked = load_request(request)
-    code = run(program(name, request.absolute()))
+    processes = asked.resources.processes if STAGES[name].shared else 1
+    code = run(program(name, request.absolute(), processes))
+    if code and processes > 1:  # a launcher of several always ends with 1
+        code = failure(asked, code).exit_code
     if code and as_json:
         emit({"error": failure(asked, code).to_dict() | {"exit_code": code}}, True, lambda _: None)
     return code
@@ -40,9 +42,9 @@ def command(
 
 def run(program: list[str]) -> int:
     """Run a program that gets our signals once and never outlives us; return its exit code as a shell would."""
-    from pipeline.requests import PARENT_ENV
+    from flows.child import environment
 
-    process = subprocess.Popen(program, start_new_session=True, env={**os.environ, PARENT_ENV: str(os.getpid())})
+    process = subprocess.Popen(program, start_new_session=True, env=environment())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: process.send_signal(received))
     code = process.wait()

@@ -5,4 +5,4 @@ from stages.represent.produce import produce
 from stages.shell import run
 
 if __name__ == "__main__":
-    run(RepresentConfig, produce)
+    run(RepresentConfig, produce, shared=True)

@@ -17,6 +17,7 @@ from pipeline.progress import ProgressWriter
 from pipeline.requests import Resources, StageRequest
 from pipeline.store import Store, utc_now
 from stages.shell.checkpoints import Checkpoints
+from stages.shell.ranks import ALONE, Ranks
 from stages.shell.stop import StopFlag
 
 
@@ -31,6 +32,7 @@ class Context:
     checkpoints: Checkpoints
     folder: Path = Path()  # write the artifact's files here
     extra_inputs: dict[str, Ref] = field(default_factory=dict)  # inputs found on the way, for the manifest
+    ranks: Ranks = ALONE  # the processes that share the stage
 
     @property
     def resources(self) -> Resources:
@@ -39,8 +41,8 @@ class Context:
 
     @property
     def workers(self) -> int:
-        """Return how many processes or threads to use."""
-        return self.resources.workers or len(os.sched_getaffinity(0))
+        """Return how many processes or threads to use: this process's part of what the machine has or may spend."""
+        return max(1, (self.resources.workers or len(os.sched_getaffinity(0))) // self.ranks.local_world)
 
     def input(self, name: str) -> Artifact:
         """Bring an input that the stage cannot do without."""

@@ -7,8 +7,9 @@ import threading
 import time
 from types import FrameType
 
-from pipeline.errors import InterruptedRunError, ended_by
+from pipeline.errors import EndedWithoutCheckpointError, InterruptedRunError, ended_by
 from pipeline.requests import PARENT_ENV
+from stages.shell.ranks import LAUNCHED
 
 GRACE_SECONDS = 50.0
 POLL_SECONDS = 0.3
@@ -33,8 +34,12 @@ class StopFlag:
     def check(self) -> None:
         """Raise where the end was asked for and no checkpoint is worth writing."""
         if self.requested:
-            name = signal.Signals(self.signal).name
-            raise ended_by(self.signal)(f"stopped by {name} before a checkpoint.", "Run the same command again.")
+            raise self.ended()
+
+    def ended(self) -> EndedWithoutCheckpointError:
+        """Make the error that says: stopped, and what was done since the last checkpoint is lost."""
+        name = signal.Signals(self.signal).name
+        return ended_by(self.signal)(f"stopped by {name} before a checkpoint.", "Run the same command again.")
 
     def interrupted(self) -> InterruptedRunError:
         """Make the error that says: stopped, a checkpoint is written, run again to go on."""
@@ -46,16 +51,20 @@ class StopFlag:
             self.check()
 
     def install(self) -> None:
-        """Listen to signals, and to the death of the parent that `PURIFLOW_PARENT` names."""
+        """Listen to signals, and to the death of the parent that `PURIFLOW_PARENT` names and of a launcher."""
         signal.signal(signal.SIGTERM, self._handle)
         signal.signal(signal.SIGINT, self._handle)
         os.register_at_fork(after_in_child=leave_signals_to_parent)
         parent = int(os.environ.get(PARENT_ENV, "0"))
         if parent:
-            threading.Thread(target=self._watch, args=(parent,), daemon=True).start()
+            threading.Thread(target=self._watch, args=(parent, False), daemon=True).start()
+        if LAUNCHED in os.environ:
+            threading.Thread(target=self._watch, args=(os.getppid(), True), daemon=True).start()
 
-    def _watch(self, parent: int) -> None:
-        wait_for_death(parent)
+    def _watch(self, process: int, launcher: bool) -> None:
+        wait_for_death(process)
+        if launcher and self.requested:  # a launcher that was asked waits for us, unless it is to end at once
+            os._exit(128 + self.signal)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(GRACE_SECONDS)
         os._exit(128 + signal.SIGTERM)

@@ -3,11 +3,18 @@
 import errno
 import re
 
-from pipeline.errors import DiskFullError, EndedWithoutCheckpointError, PuriflowError, ResourceError
+from pipeline.errors import (
+    DiskFullError,
+    EndedWithoutCheckpointError,
+    PuriflowError,
+    RankLostError,
+    ResourceError,
+)
 
 # Not every library keeps the errno: numpy counts items, the Rust of safetensors and the C++ of torch speak text.
 NO_SPACE = re.compile(r"no space left|disk quota exceeded|os error 28\b|\d+ requested and \d+ written", re.IGNORECASE)
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate memory|not enough memory", re.IGNORECASE)
+PEER_GONE = re.compile(r"\bgloo\b|\bNCCL\b|connection (closed|reset) by peer|DistStoreError", re.IGNORECASE)
 
 
 def translate(error: BaseException) -> PuriflowError:
@@ -25,6 +32,11 @@ def translate(error: BaseException) -> PuriflowError:
     if is_disk_full(error):
         where = getattr(error, "filename", None) or "work folder or store"
         return DiskFullError(f"no space left on the disk ({where}: {first}).", "Free space, run again.")
+    if isinstance(error, RuntimeError) and PEER_GONE.search(text):
+        return RankLostError(
+            f"another process of this run was killed or failed: {first}.",
+            "If memory ran out, lower batch_size. Run the same command again to go on from the last checkpoint.",
+        )
     return PuriflowError(f"{type(error).__name__}: {text}", "This is our fault: please report it with the lines above.")
 
 

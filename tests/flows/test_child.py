@@ -38,7 +38,7 @@ PROGRAMS = {
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(child, "command", lambda stage, _path: [sys.executable, "-c", PROGRAMS[stage]])
+    monkeypatch.setattr(child, "command", lambda stage, *_: [sys.executable, "-c", PROGRAMS[stage]])
     children = Children()
 
     def start(stage: str) -> list[ProgressLine]:

@@ -43,21 +43,23 @@ class Stage:
     def work(self) -> Path:
         return self.folder / f"wörk {self.attempts}"
 
-    def start(self, **environment: str) -> "subprocess.Popen[str]":
+    def start(self, processes: int = 1, **environment: str) -> "subprocess.Popen[str]":
         self.attempts += 1
         self.work.mkdir(exist_ok=True)
         request = StageRequest(
             stage="tiny", kind="tiny", key=self.key, config=self.config, store=self.url, work=str(self.work),
             resources=Resources(checkpoint_seconds=self.checkpoint_seconds),
         )  # fmt: skip
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        words = launcher if processes > 1 else ["-W", "error"]
         return subprocess.Popen(
-            [sys.executable, "-W", "error", PROGRAM, request.save(self.work / "request.json")], text=True,
+            [sys.executable, *words, PROGRAM, request.save(self.work / "request.json")], text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **environment}, start_new_session=True,
         )  # fmt: skip
 
-    def run(self, **environment: str) -> tuple[int, str, str]:
-        process = self.start(**environment)
-        out, err = process.communicate(timeout=60)
+    def run(self, processes: int = 1, **environment: str) -> tuple[int, str, str]:
+        process = self.start(processes, **environment)
+        out, err = process.communicate(timeout=60 * processes)
         return process.returncode, out, err
 
     def artifact(self) -> Artifact | None:
@@ -70,9 +72,9 @@ class Stage:
         assert faults_of(found) == ()
         return {entry.path: entry.sha256 for entry in found.manifest.files}
 
-    def wait_for_step(self, step: int) -> None:
+    def wait_for_step(self, step: int, seconds: float = 30) -> None:
         """Wait until the progress file says that a step is done."""
-        wait_for(lambda: (self.work / "progress.jsonl").exists() and self.last_step() >= step)
+        wait_for(lambda: (self.work / "progress.jsonl").exists() and self.last_step() >= step, seconds)
 
     def last_step(self) -> float:
         lines, _ = read_progress(self.work)

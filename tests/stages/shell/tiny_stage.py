@@ -17,8 +17,9 @@ from pipeline.artifacts import Ref
 from pipeline.config import StageConfig
 from pipeline.errors import DataError
 from stages.shell import Context, run
+from stages.shell.ranks import Ranks
 
-Fault = Literal["", "memory", "disk", "user", "bug", "exit", "child"]
+Fault = Literal["", "memory", "disk", "user", "bug", "exit", "child", "last"]
 
 
 class TinyConfig(StageConfig):
@@ -35,6 +36,7 @@ FAULTS: dict[str, BaseException] = {
     "user": DataError("row 7 is broken.", "Mend it."),
     "bug": ZeroDivisionError("oops"),
     "exit": SystemExit(0),
+    "last": DataError("the last process failed.", "Mend it."),
 }
 
 
@@ -44,11 +46,17 @@ def leave_a_worker() -> None:
     print(worker.pid, flush=True)
 
 
-def produce(config: TinyConfig, context: Context) -> Mapping[str, Any]:
-    if config.fault == "child":
+def fail(fault: Fault, ranks: Ranks) -> None:
+    if fault == "child":
         leave_a_worker()
-    elif config.fault:
-        raise FAULTS[config.fault]
+    elif fault == "last" and ranks.rank < ranks.world - 1:
+        ranks.wait()
+    elif fault:
+        raise FAULTS[fault]
+
+
+def produce(config: TinyConfig, context: Context) -> Mapping[str, Any]:
+    fail(config.fault, context.ranks)
     found = context.checkpoints.latest() if config.checkpoints else None
     start, value = 0, str(np.random.randint(2**31))  # the shell seeds even this
     if found is not None:
@@ -65,9 +73,12 @@ def produce(config: TinyConfig, context: Context) -> Mapping[str, Any]:
         context.progress.report("count", step + 1, config.steps, "steps")
         if not config.checkpoints:
             context.stop.check()
-        elif context.checkpoints.due() or context.stop.requested:
+            continue
+        stopping = context.ranks.any(context.stop.requested)
+        if context.ranks.main and (context.checkpoints.due() or stopping):
             context.checkpoints.save(step + 1, write)
-        if context.stop.requested:
+        if stopping:
+            context.ranks.wait()
             raise context.stop.interrupted()
     shard = context.publish(Ref(kind="shards", key="s" + value[:12]), lambda f: _write(f / "data.bin", value * 500))
     context.extra_inputs["shard"] = shard.ref
@@ -82,4 +93,4 @@ def _write(path: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    run(TinyConfig, produce)
+    run(TinyConfig, produce, shared=True)
