@@ -14,7 +14,8 @@ def headline(artifact: Artifact) -> str:
         case "datasets":
             return joined(figure(metrics, "rows", "{} rows", count), figure(metrics, "trusted", "{} trusted", count))
         case "encoders":
-            return figure(metrics, "loss", "loss {}", "{:.4g}".format)
+            used = figure(metrics, "effective_rank", f"effective rank {{}} of {metrics.get('dim')}", "{:.0f}".format)
+            return joined(figure(metrics, "loss", "loss {}", "{:.4g}".format), used)
         case "neighbours":
             return figure(metrics, "rows", "{} rows", count)
         case "labels":

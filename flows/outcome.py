@@ -60,6 +60,7 @@ def describe(run: str, outcomes: Mapping[str, StageOutcome], seconds: float) -> 
         warnings=[
             *unreadable(data),
             *data.get("warnings", []),
+            *(outcomes["represent"].artifact.metrics.get("warnings", []) if "represent" in outcomes else []),
             *noise.get("warnings", []),
             *labels.metrics.get("warnings", []),
         ],

@@ -161,6 +161,24 @@ class RepresentConfig(StageConfig):
         description="Compute what layers keep anew on the way back: less memory, a third more time, the same result",
         json_schema_extra={"key": False},
     )
+    patience: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        title="Patience",
+        description="End once so many epochs brought neither the loss nor the effective rank forward; 0: never. The "
+        "learning rate is planned for all epochs, so an early end goes without its last, slow steps",
+        json_schema_extra={"key": "changed"},
+    )
+    plateau: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        title="Plateau",
+        description="For patience: by which share mean loss or effective rank must get better, seen against as many "
+        "epochs before",
+        json_schema_extra={"key": "changed"},
+    )
     checkpoint_epochs: int = Field(
         0,
         ge=0,

@@ -19,17 +19,16 @@ from stages.networks.devices import mixed_precision, pick_device
 from stages.networks.encoder import Encoder, EncoderDescription, save_encoder
 from stages.networks.recompute import recompute_blocks
 from stages.represent.config import RepresentConfig
-from stages.represent.core import alignment, effective_rank, uniformity
 from stages.represent.learner import Learner, build_learner
+from stages.represent.measure import epochs_between, has_collapsed, learned_enough, measure, warnings_of, watched
 from stages.shell import Context
-from stages.training.loop import Loop, Watch
+from stages.training.loop import Curve, Loop, Watch
 from stages.training.optimisers import build_optimiser
 from stages.training.schedule import Plan
 from stages.training.state import TrainingState
 
 ROWS_FILE = "rows.parquet"
 BATCH_OF_RATE = 256  # the batch that learning_rate is given for
-MEASURED = 2048
 
 
 def produce(config: RepresentConfig, context: Context) -> dict[str, Any]:
@@ -47,7 +46,9 @@ def produce(config: RepresentConfig, context: Context) -> dict[str, Any]:
     seen = images.rows["sha256"].take(pa.array(rows))
     pq.write_table(pa.table({"sha256": seen}), context.folder / ROWS_FILE, compression="zstd")
     measured = measure(encoder.to(device), config, cache, device)
-    return {"rows": len(rows), **learned, **measured, "dim": encoder.dim, "device": device.type}
+    warnings = warnings_of(measured["effective_rank"], encoder.dim, len(rows))
+    made = {"rows": len(rows), **learned, **measured, "dim": encoder.dim, "device": device.type}
+    return {**made, "warnings": warnings} if warnings else made
 
 
 def make_encoder(
@@ -57,9 +58,15 @@ def make_encoder(
     network = build_network(config, cache).to(device).to(memory_format=torch.channels_last)
     started = time.monotonic()
     state = train(config, context, network, cache, device)
-    rate = len(cache) * config.epochs / max(time.monotonic() - started, 1e-9)
-    losses = [entry["loss"] for entry in state.curve]
-    return network.result, {"loss": losses[-1], "curve": losses, "images_per_second": round(rate, 1)}
+    rate = len(cache) * len(state.curve) / max(time.monotonic() - started, 1e-9)
+    return network.result, {**told(state.curve), "images_per_second": round(rate, 1)}
+
+
+def told(curve: list[dict[str, float]]) -> dict[str, Any]:
+    """Say what was noted of every epoch: the losses, and the epochs in which more was measured."""
+    losses = [record["loss"] for record in curve]
+    measured = [record for record in curve if "effective_rank" in record]
+    return {"loss": losses[-1], "epochs": len(curve), "curve": losses, "measured": measured}
 
 
 def out_of_memory(config: RepresentConfig, error: torch.OutOfMemoryError) -> ResourceError:
@@ -116,26 +123,26 @@ def train(
             loss: Tensor = network(views, *further, done=state.step / plan.steps)
         return loss
 
-    Loop(context, plan, rate, device).run(state, loss_of, Watch(checkpoint_epochs=config.checkpoint_epochs))
+    Loop(context, plan, rate, device).run(state, loss_of, watch_over(config, network, cache, device))
     return state
 
 
-def measure(encoder: Encoder, config: RepresentConfig, cache: ImageCache, device: torch.device) -> dict[str, float]:
-    """Measure what needs no labels, on at most 2,048 images spread evenly over the dataset."""
-    count = min(len(cache), MEASURED)
-    rows = torch.arange(count) * len(cache) // count
-    generator = torch.Generator(device).manual_seed(config.seed)
-    plain, first, second = [], [], []
-    encoder.eval()
-    with torch.inference_mode():
-        for some in torch.split(rows, config.batch_size):
-            images = cache.batch(some)
-            plain.append(encoder(images))
-            first.append(encoder(augment(images, config.augmentation, generator)))
-            second.append(encoder(augment(images, config.augmentation, generator)))
-    features = torch.cat(plain)
-    return {
-        "effective_rank": effective_rank(features),
-        "alignment": alignment(torch.cat(first), torch.cat(second)),
-        "uniformity": uniformity(features),
-    }
+def watch_over(config: RepresentConfig, network: Learner, cache: ImageCache, device: torch.device) -> Watch:
+    """Measure every few epochs what needs no labels, show it, and see when the encoder learned enough."""
+    shown: dict[str, float | str] = {}
+    between, most = epochs_between(config, len(cache)), watched(len(cache))
+
+    def after_epoch(epoch: int) -> dict[str, float]:
+        if epoch % between:
+            return {}
+        found = measure(network.result, config, cache, device, most)
+        shown.clear()
+        if has_collapsed(found["effective_rank"], network.result.dim, most):
+            shown["warning"] = "collapsed"
+        shown.update(rank=found["effective_rank"], alignment=found["alignment"], uniformity=found["uniformity"])
+        return found
+
+    def enough(curve: Curve) -> bool:
+        return learned_enough(curve, config.patience, config.plateau)
+
+    return Watch(after_epoch, enough, config.checkpoint_epochs, shown)

@@ -172,6 +172,8 @@ def test_images_that_are_all_the_same_are_said_to_teach_nothing(make_images: Mak
     artifact = represent(run_stage, make_images(stripes(1) * 20))
     assert artifact.metrics["effective_rank"] == pytest.approx(0, abs=1)
     assert artifact.metrics["uniformity"] == pytest.approx(0, abs=1e-6)
+    assert "The encoder collapsed: effective rank 0.0 of 32" in artifact.metrics["warnings"][0]
+    assert "Lower represent.learning_rate" in artifact.metrics["warnings"][0]
 
 
 def test_an_unknown_backbone_is_refused(make_images: MakeImages, run_stage: RunStage) -> None:
