@@ -55,6 +55,7 @@ class InlineStages:
         """Bring the artifact of one stage."""
         self.observer.started(stage, self.total)
         started = time.monotonic()
+        inputs = self.lookup.inputs_of(config, inputs)
         key, found = self.lookup.find(stage, config, inputs)
         artifact = found or self.make(stage, key, config, inputs)
         outcome = StageOutcome(stage, artifact, found is not None, time.monotonic() - started)

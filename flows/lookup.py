@@ -33,6 +33,13 @@ class Lookup:
             keys["source"] = fingerprint(config, self.store)
         return artifact_key(stage, program.version(config), config.identity(), keys)
 
+    def inputs_of(self, config: StageConfig, inputs: Mapping[str, Ref]) -> dict[str, Ref]:
+        """Complete the inputs of a stage: an encoder may be trained on from an earlier one."""
+        start = self.earlier.get("represent")
+        if not isinstance(config, RepresentConfig) or config.start == "" or (config.start == "latest" and not start):
+            return dict(inputs)
+        return {**inputs, "start": self.named_encoder(config.start).ref}
+
     def find(self, stage: str, config: StageConfig, inputs: Mapping[str, Ref]) -> tuple[str, Artifact | None]:
         """Look up what a stage would make; an encoder may also be an earlier one that still serves."""
         if isinstance(config, RepresentConfig) and config.encoder not in ("", "new"):
@@ -60,6 +67,9 @@ class Lookup:
         ref = self.earlier.get("represent")
         encoder = self.store.find(ref.kind, ref.key) if ref else None
         if encoder is None or self.key_of("represent", config, encoder.manifest.inputs) != encoder.key:
+            return None
+        began = encoder.manifest.inputs.get("start")
+        if config.start != "latest" and (began.key if began else "") != config.start:
             return None
         known = pq.read_table(encoder.path("rows.parquet"), columns=["sha256"])["sha256"]
         today = pq.read_table(self.store.get(images).path("rows.parquet"), columns=["sha256", "status"])

@@ -30,7 +30,7 @@ def plan_clean(request: CleanRequest, store: Store) -> list[PlannedStage]:
     planned: list[PlannedStage] = []
 
     def look(stage: str, config: StageConfig, inputs: Mapping[str, Ref]) -> StageOutcome:
-        key, found = lookup.find(stage, config, inputs)
+        key, found = lookup.find(stage, config, lookup.inputs_of(config, inputs))
         planned.append(PlannedStage(stage, "cached" if found else "run", key))
         if found is None:
             raise _FirstMissError

@@ -194,6 +194,14 @@ class RepresentConfig(StageConfig):
     augmentation: Augmentation = Field(
         default_factory=Augmentation, title="Augmentation", description="How two views of an image may differ"
     )
+    start: str = Field(
+        "",
+        pattern=r"^(|latest|[0-9a-f]{32})$",
+        title="Start",
+        description="Train on from the weights of an earlier encoder: latest (of this dataset, where there is one) or "
+        "a key; '': from new ones. The encoder becomes an input of the new one",
+        json_schema_extra={"key": False},  # what it names is an input, which every key holds
+    )
     encoder: str = Field(
         "",
         pattern=r"^(|latest|new|[0-9a-f]{32})$",

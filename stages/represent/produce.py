@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.artifacts import Artifact
 from pipeline.datasets.images import ImageRows, open_images
 from pipeline.errors import DataError, ResourceError
 from stages.images.augment import augment
@@ -21,6 +22,7 @@ from stages.networks.recompute import recompute_blocks
 from stages.represent.config import RepresentConfig
 from stages.represent.learner import Learner, build_learner
 from stages.represent.measure import epochs_between, has_collapsed, learned_enough, measure, warnings_of, watched
+from stages.represent.start import start_from
 from stages.shell import Context
 from stages.training.loop import Curve, Loop, Watch
 from stages.training.optimisers import build_optimiser
@@ -55,7 +57,9 @@ def make_encoder(
     config: RepresentConfig, context: Context, cache: ImageCache, device: torch.device
 ) -> tuple[Encoder, dict[str, Any]]:
     """Make the encoder by the chosen method; return it with what the making tells."""
-    network = build_network(config, cache).to(device).to(memory_format=torch.channels_last)
+    network = (
+        build_network(config, cache, context.optional_input("start")).to(device).to(memory_format=torch.channels_last)
+    )
     started = time.monotonic()
     state = train(config, context, network, cache, device)
     rate = len(cache) * len(state.curve) / max(time.monotonic() - started, 1e-9)
@@ -90,16 +94,15 @@ def usable_rows(images: ImageRows) -> NDArray[np.int64]:
     return rows
 
 
-def build_network(config: RepresentConfig, cache: ImageCache) -> Learner:
-    """Build encoder, head and loss of the chosen method."""
+def build_network(config: RepresentConfig, cache: ImageCache, start: Artifact | None) -> Learner:
+    """Build encoder, head and loss of the chosen method, the encoder new or an earlier one."""
     mean, std = cache.mean_and_std()
     torch.manual_seed(config.seed)  # the one place where torch's layers draw their first weights
-    encoder = Encoder(
-        EncoderDescription(
-            backbone=config.backbone, width=config.width, image_size=config.image_size, mean=mean, std=std,
-            method=config.method,
-        )
+    description = EncoderDescription(
+        backbone=config.backbone, width=config.width, image_size=config.image_size, mean=mean, std=std,
+        method=config.method,
     )  # fmt: skip
+    encoder = start_from(start, description) if start else Encoder(description)
     learner = build_learner(encoder, config)
     learner.parts = config.accumulate
     if config.recompute:  # after the methods copied it: a teacher keeps nothing anyway

@@ -16,11 +16,13 @@ from flows.inline import run_clean
 from flows.outcome import CleanResult
 from flows.plan import plan_clean
 from flows.recipe import StageOutcome
+from pipeline.artifacts import Ref
 from pipeline.errors import ConfigError, MissingArtifactError
 from pipeline.labels import read_labels
 from pipeline.progress import ProgressLine
 from pipeline.requests import Resources
 from pipeline.store import FileStore
+from pipeline.store.lineage import lineage
 from pipeline.store.published import latest
 from pipeline.store.verify import verify
 
@@ -135,6 +137,26 @@ def test_a_dataset_that_grew_by_much_gets_a_new_encoder(tmp_path: Path, write_ti
     store = tmp_path / "store"
     clean(write_tiny(tmp_path / "a", rows=48), store, "retrain.enabled=false")
     _, seen = clean(write_tiny(tmp_path / "b", rows=96), store)
+    assert not seen["represent"]
+
+
+def test_a_grown_dataset_may_train_on_from_its_encoder_and_the_lineage_says_so(
+    first: tuple[Path, CleanResult], tmp_path: Path, write_tiny: WriteTiny
+) -> None:
+    store = FileStore(first[0])
+    before = first[1].artifacts["encoders"]["key"]
+    clean(write_tiny(tmp_path / "a"), first[0])  # the dataset's last completed run
+    grown, on = write_tiny(tmp_path / "b", rows=200), ("represent.start=latest", "retrain.enabled=false")
+    result, seen = clean(grown, first[0], *on)
+    key = result.artifacts["encoders"]["key"]
+    assert not seen["represent"]
+    assert key != before
+    made = lineage(store, Ref(kind="encoders", key=key))
+    assert made.inputs["start"].ref.key == before
+    again, seen = clean(grown, first[0], *on)
+    assert seen["represent"]
+    assert again.artifacts["encoders"]["key"] == key
+    _, seen = clean(grown, first[0], "retrain.enabled=false")  # one that began anew is another encoder
     assert not seen["represent"]
 
 

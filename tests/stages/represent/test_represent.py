@@ -133,6 +133,40 @@ def test_a_knob_that_was_added_later_counts_only_where_it_is_turned() -> None:
     assert CONFIG.model_copy(update={"accumulate": 2}).identity()["accumulate"] == 2
 
 
+def test_a_training_may_go_on_from_an_earlier_encoder(make_images: MakeImages, run_stage: RunStage) -> None:
+    first = represent(run_stage, make_images(stripes(40)))
+    images, config = make_images(stripes(48)), CONFIG.model_copy(update={"start": first.key, "epochs": 1})
+    inputs, target = {"images": images.ref, "start": first.ref}, Ref(kind="encoders", key="f" * 32)
+    on = run_stage(config, produce, inputs, target)
+    anew = represent(
+        run_stage, images, CONFIG.model_copy(update={"epochs": 1}), target=TARGET.model_copy(update={"key": "d" * 32})
+    )
+    assert on.metrics["curve"][0] < anew.metrics["curve"][0] - 0.1
+    assert on.manifest.inputs["start"] == first.ref
+    old, new = (json.loads(a.path("encoder.json").read_text()) for a in (first, on))
+    assert (old["mean"], old["std"]) == (new["mean"], new["std"])  # what its weights are used to
+    assert config.identity() == CONFIG.model_copy(update={"epochs": 1}).identity()  # the input tells them apart
+
+
+@pytest.mark.parametrize(
+    ("changed", "wanted"),
+    [
+        ({"width": 16}, "small_cnn of width 16 for 8 pixels"),
+        ({"backbone": "resnet18", "image_size": 16}, "resnet18 for 16 pixels"),
+    ],
+)
+def test_a_training_cannot_go_on_from_another_network(
+    make_images: MakeImages, run_stage: RunStage, changed: dict[str, Any], wanted: str
+) -> None:
+    images = make_images(stripes(20))
+    first = represent(run_stage, images, CONFIG.model_copy(update={"epochs": 1}))
+    inputs, target = {"images": images.ref, "start": first.ref}, Ref(kind="encoders", key="f" * 32)
+    with pytest.raises(
+        ConfigError, match=f"is small_cnn of width 8 for 8 pixels, and not {wanted} as .* Ask for the same"
+    ):
+        run_stage(CONFIG.model_copy(update=changed), produce, inputs, target)
+
+
 def test_too_little_memory_names_the_knobs(
     make_images: MakeImages, run_stage: RunStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
