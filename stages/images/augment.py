@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stages.images.augmentation import Augmentation
+from stages.images.draws import uniform
 
 JITTER_PROBABILITY = 0.8
 LUMA = (0.299, 0.587, 0.114)
@@ -29,11 +30,6 @@ def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Te
     if how.blur:
         images = blur(images, how.blur, generator)
     return images
-
-
-def uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    """Draw [count] numbers between two bounds."""
-    return torch.rand(count, generator=generator, device=generator.device) * (high - low) + low
 
 
 def affine_maps(count: int, how: Augmentation, generator: torch.Generator) -> Tensor:

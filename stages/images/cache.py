@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stages.shell.ranks import ALONE, Ranks
+
 CACHE_FILE = "pixels.npy"
 RESIDENT_SHARE = 0.4  # of the free memory of a GPU
 MEASURED_IMAGES = 10_000
@@ -15,20 +17,29 @@ MEASURED_IMAGES = 10_000
 Pixels = NDArray[np.uint8]
 
 
-def write_cache(folder: Path, blocks: Iterable[Pixels], rows: int, size: int) -> Pixels:
-    """Write blocks of images to one file and map it, [rows, size, size, 3].
+def write_cache(folder: Path, blocks: Iterable[Pixels], shape: tuple[int, int], ranks: Ranks = ALONE) -> Pixels:
+    """Write blocks of images to one file and map it, [rows, size, size, 3]; one process of a machine does for all.
 
     The file loses its name at once: its space comes back when the process ends, however that ends.
     """
-    path = folder / CACHE_FILE
+    path = folder / f"{ranks.node}-{CACHE_FILE}"
+    if ranks.local_rank == 0:
+        write_blocks(path, blocks, *shape)
+    ranks.wait()
+    pixels: Pixels = np.load(path, mmap_mode="c", allow_pickle=False)
+    ranks.wait()
+    if ranks.local_rank == 0:
+        path.unlink()
+    return pixels
+
+
+def write_blocks(path: Path, blocks: Iterable[Pixels], rows: int, size: int) -> None:
+    """Write blocks of images one after the other as one array [rows, size, size, 3]."""
     header = {"descr": "|u1", "fortran_order": False, "shape": (rows, size, size, 3)}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for block in blocks:
             file.write(block.tobytes())
-    pixels: Pixels = np.load(path, mmap_mode="c", allow_pickle=False)
-    path.unlink()
-    return pixels
 
 
 def to_batch(pixels: Tensor, device: torch.device) -> Tensor:

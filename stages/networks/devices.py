@@ -3,11 +3,19 @@
 import torch
 
 from pipeline.errors import ConfigError
+from stages.shell.ranks import ALONE, Ranks
 
 
-def pick_device(name: str) -> torch.device:
-    """Take the device that a request names: auto (a GPU where there is one), cpu, cuda or cuda:N."""
+def pick_device(name: str, ranks: Ranks = ALONE) -> torch.device:
+    """Take the device that a request names: auto (a GPU where there is one), cpu, cuda or cuda:N.
+
+    Of several processes each takes the GPU of its own number.
+    """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if ranks.world > 1 and ":" in name:
+        raise ConfigError(f"{ranks.world} processes cannot share device '{name}'.", "Use auto, cpu or cuda.")
+    if ranks.world > 1 and count and name in ("auto", "cuda"):
+        return torch.device("cuda", ranks.local_rank)
     if name == "auto":
         return torch.device("cuda" if count else "cpu")
     kind, _, number = name.partition(":")

@@ -15,6 +15,8 @@ class Learner(nn.Module):
     """An encoder and what teaches it; all that changes in training is a parameter or a buffer, so that it is saved."""
 
     parts = 1  # in how many the encoder sees a batch
+    own_norms: tuple[str, ...] = ()  # members whose batch norm looks at this process's images alone
+    freezes = False  # whether some parameters rest for a while
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from pipeline.artifacts import Artifact
 from pipeline.datasets.images import ImageRows, open_images
-from pipeline.errors import DataError, ResourceError
+from pipeline.errors import ConfigError, DataError, ResourceError
 from stages.images.augment import augment
 from stages.images.cache import ImageCache
 from stages.images.load import load_pixels
 from stages.networks.devices import mixed_precision, pick_device
 from stages.networks.encoder import Encoder, EncoderDescription, save_encoder
 from stages.networks.recompute import recompute_blocks
+from stages.networks.sharing import share_network
 from stages.represent.config import RepresentConfig
 from stages.represent.learner import Learner, build_learner
 from stages.represent.measure import epochs_between, has_collapsed, learned_enough, measure, warnings_of, watched
@@ -35,7 +36,7 @@ BATCH_OF_RATE = 256  # the batch that learning_rate is given for
 
 def produce(config: RepresentConfig, context: Context) -> dict[str, Any]:
     """Decode the images once, train, measure, write encoder and the checksums of what it saw."""
-    device = pick_device(context.resources.device)
+    device = pick_device(context.resources.device, context.ranks)
     torch.set_num_threads(context.workers)
     images = open_images(context.input("images"))
     rows = usable_rows(images)
@@ -44,6 +45,8 @@ def produce(config: RepresentConfig, context: Context) -> dict[str, Any]:
         encoder, learned = make_encoder(config, context, cache, device)
     except torch.OutOfMemoryError as error:
         raise out_of_memory(config, error) from error
+    if not context.ranks.main:
+        return {}
     save_encoder(encoder.cpu().to(memory_format=torch.contiguous_format), context.folder)
     seen = images.rows["sha256"].take(pa.array(rows))
     pq.write_table(pa.table({"sha256": seen}), context.folder / ROWS_FILE, compression="zstd")
@@ -114,7 +117,17 @@ def train(
     config: RepresentConfig, context: Context, network: Learner, cache: ImageCache, device: torch.device
 ) -> TrainingState:
     """Train encoder and head; two views of each image are one batch."""
-    plan = Plan(len(cache), config.batch_size, config.epochs, config.seed, config.warmup, keep_rest=False)
+    ranks = context.ranks
+    plan = Plan(
+        len(cache), config.batch_size, config.epochs, config.seed, config.warmup,
+        keep_rest=False, share=ranks.rank, shares=ranks.world,
+    )  # fmt: skip
+    if plan.batch < 2 * ranks.world:
+        raise ConfigError(
+            f"a step has {min(config.batch_size, len(cache))} images for {ranks.world} processes; each needs 2.",
+            "Start fewer processes, or raise represent.batch_size.",
+        )
+    shared = share_network(network, ranks, device, own_norms=network.own_norms, freezes=network.freezes)
     rate = config.learning_rate * plan.batch / BATCH_OF_RATE
     state = TrainingState(network, build_optimiser(network, config.optimizer, rate, config.weight_decay))
 
@@ -123,7 +136,7 @@ def train(
         views = augment(torch.cat([images, images]), config.augmentation, generator)
         further = network.further_views(images, config.augmentation, generator)
         with mixed_precision(device, config.precision == "mixed"):
-            loss: Tensor = network(views, *further, done=state.step / plan.steps)
+            loss: Tensor = shared(views, *further, done=state.step / plan.steps)
         return loss
 
     Loop(context, plan, rate, device).run(state, loss_of, watch_over(config, network, cache, device))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from pipeline.errors import ResourceError
+from pipeline.errors import ResourceError, StoreError
 from stages.shell import Context
 from stages.training.optimisers import set_learning_rate
 from stages.training.schedule import Plan
@@ -35,6 +35,7 @@ class Loop:
 
     def __init__(self, context: Context, plan: Plan, learning_rate: float, device: torch.device) -> None:
         self._context = context
+        self._ranks = context.ranks
         self._plan = plan
         self._learning_rate = learning_rate
         self._device = device
@@ -44,9 +45,7 @@ class Loop:
     def run(self, state: TrainingState, loss_of: LossOf, watch: Watch | None = None) -> None:
         """Train to the end of the plan, from the newest checkpoint where there is one."""
         watch = watch or Watch()
-        found = self._context.checkpoints.latest()
-        if found is not None:
-            state.load(found[1].path(TENSORS_FILE), found[1].path(NUMBERS_FILE))
+        self._resume(state)
         state.network.train()
         plan = self._plan
         order = plan.epoch_order(state.step // plan.steps_per_epoch)
@@ -54,7 +53,7 @@ class Loop:
         while state.step < plan.steps and not (state.step % plan.steps_per_epoch == 0 and watch.enough(state.curve)):
             losses.append(self._step(state, order, loss_of))
             epoch_ends = state.step % plan.steps_per_epoch == 0
-            checkpoint = self._wanted(state, watch) or self._context.stop.requested
+            checkpoint = self._ranks.any(self._wanted(state, watch) or self._context.stop.requested)
             if epoch_ends or checkpoint or state.step % self._look_every == 0:
                 self._look(state, losses, watch)
             if epoch_ends:
@@ -62,6 +61,21 @@ class Loop:
                 order = plan.epoch_order(epoch)
             if checkpoint:
                 self._checkpoint(state)
+
+    def _resume(self, state: TrainingState) -> None:
+        """Go on from the newest checkpoint; with batches of another size, from the end of the last whole epoch."""
+        found = self._context.checkpoints.latest()
+        step, newest = found[0] if found else 0, self._ranks.tell(found[0] if found else 0)
+        if step != newest:
+            raise StoreError(
+                f"process {self._ranks.rank} finds the checkpoint of step {step}, process 0 that of step {newest}.",
+                "Name a store that all machines share.",
+            )
+        if found is not None:
+            state.load(found[1].path(TENSORS_FILE), found[1].path(NUMBERS_FILE))
+        if state.batch not in (0, self._plan.batch):
+            state.step, state.loss_sum = len(state.curve) * self._plan.steps_per_epoch, 0.0
+        state.batch = self._plan.batch
 
     def _step(self, state: TrainingState, order: Tensor, loss_of: LossOf) -> Tensor:
         set_learning_rate(state.optimiser, self._learning_rate * self._plan.rate(state.step))
@@ -75,11 +89,11 @@ class Loop:
 
     def _wanted(self, state: TrainingState, watch: Watch) -> bool:
         steps = watch.checkpoint_epochs * self._plan.steps_per_epoch
-        return self._context.checkpoints.due() or (steps > 0 and state.step % steps == 0)
+        return (self._ranks.main and self._context.checkpoints.due()) or (steps > 0 and state.step % steps == 0)
 
     def _look(self, state: TrainingState, losses: list[Tensor], watch: Watch) -> None:
         """Bring the losses since the last look, stop where one is not finite, and say how far the training is."""
-        values = [float(loss) for loss in losses]
+        values = self._ranks.mean([float(loss) for loss in losses])
         losses.clear()
         if not all(math.isfinite(value) for value in values):
             raise self._not_finite(f"the loss is {values[-1]} after step {state.step}")
@@ -108,7 +122,7 @@ class Loop:
         self._check_weights(state)
         epoch = state.step // self._plan.steps_per_epoch
         state.network.eval()
-        noted = watch.after_epoch(epoch)
+        noted = self._ranks.tell(dict(watch.after_epoch(epoch)) if self._ranks.main else {})
         state.network.train()
         state.curve.append({"epoch": epoch, "loss": state.loss_sum / self._plan.steps_per_epoch, **noted})
         state.loss_sum = 0.0
@@ -116,6 +130,7 @@ class Loop:
 
     def _checkpoint(self, state: TrainingState) -> None:
         self._check_weights(state)
-        self._context.checkpoints.save(state.step, state.save)
-        if self._context.stop.requested:
+        if self._ranks.main:
+            self._context.checkpoints.save(state.step, state.save)
+        if self._ranks.any(self._context.stop.requested):  # also waits until it is saved
             raise self._context.stop.interrupted()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from stages.images.draws import SharedGenerator
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -16,12 +18,14 @@ class Plan:
     epochs: int
     seed: int
     warmup: float = 0.0  # share of the steps in which the learning rate rises
-    keep_rest: bool = True  # whether an epoch ends with a smaller batch
+    keep_rest: bool = True  # whether an epoch ends with a smaller batch; not where processes share the batches
+    share: int = 0  # which of `shares` equal parts of every batch this process takes
+    shares: int = 1
 
     @property
     def batch(self) -> int:
-        """Return the rows of a full batch: all of them where there are fewer."""
-        return min(self.batch_size, self.rows)
+        """Return the rows of a full batch of all processes: all rows where there are fewer."""
+        return min(self.batch_size, self.rows) // self.shares * self.shares
 
     @property
     def steps_per_epoch(self) -> int:
@@ -39,13 +43,17 @@ class Plan:
         return torch.randperm(self.rows, generator=generator)
 
     def batch_rows(self, order: Tensor, step: int) -> Tensor:
-        """Take the rows of one step from its epoch's order."""
-        start = step % self.steps_per_epoch * self.batch
-        return order[start : start + self.batch]
+        """Take this process's rows of one step from its epoch's order."""
+        part = self.batch // self.shares
+        start = step % self.steps_per_epoch * self.batch + self.share * part
+        return order[start : start + part]
 
     def step_generator(self, step: int, device: torch.device) -> torch.Generator:
         """Make the generator of all random choices inside one step."""
-        return torch.Generator(device).manual_seed(mixed_seed(self.seed, 1, step))
+        generator = torch.Generator(device)
+        if self.shares > 1:
+            generator = SharedGenerator(device, self.batch // self.shares, self.share, self.shares)
+        return generator.manual_seed(mixed_seed(self.seed, 1, step))
 
     def rate(self, step: int) -> float:
         """Scale the learning rate: a line up to 1 during the warm-up, then half a cosine down to 0."""

@@ -22,6 +22,7 @@ class TrainingState:
     network: nn.Module
     optimiser: torch.optim.Optimizer
     step: int = 0
+    batch: int = 0  # rows of a step; 0: not known yet
     loss_sum: float = 0.0  # over the steps of the epoch so far
     curve: list[dict[str, float]] = field(default_factory=list)  # one record for each finished epoch
 
@@ -41,7 +42,7 @@ class TrainingState:
     def save(self, folder: Path) -> None:
         """Write the state into an empty folder."""
         save_tensors(self._tensors(), folder / TENSORS_FILE)
-        numbers = {"step": self.step, "loss_sum": self.loss_sum, "curve": self.curve}
+        numbers = {"step": self.step, "batch": self.batch, "loss_sum": self.loss_sum, "curve": self.curve}
         (folder / NUMBERS_FILE).write_text(json.dumps(numbers), encoding="utf-8")
 
     def load(self, tensors_file: Path, numbers_file: Path) -> None:
@@ -63,3 +64,4 @@ class TrainingState:
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
         numbers = json.loads(numbers_file.read_text(encoding="utf-8"))
         self.step, self.loss_sum, self.curve = numbers["step"], numbers["loss_sum"], numbers["curve"]
+        self.batch = numbers.get("batch", 0)

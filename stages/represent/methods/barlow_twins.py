@@ -9,6 +9,7 @@ from lightly.models.modules.heads import VICRegProjectionHead
 from torch import Tensor
 
 from stages.networks.encoder import Encoder
+from stages.networks.sharing import all_rows
 from stages.represent.config import BarlowTwinsOptions
 from stages.represent.learner import Learner
 
@@ -24,6 +25,6 @@ class BarlowTwins(Learner):
 
     def forward(self, views: Tensor, done: float = 0.0) -> Tensor:
         """Compare 2n views, the second views after the first."""
-        first, second = self.head(self.encode(views)).float().chunk(2)
+        first, second = (all_rows(z) for z in self.head(self.encode(views)).float().chunk(2))
         loss: Tensor = self.loss(first, second)
         return loss

@@ -16,8 +16,9 @@ from lightly.models.utils import deactivate_requires_grad, update_momentum
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.images.augment import augment, uniform
+from stages.images.augment import augment
 from stages.images.augmentation import Augmentation
+from stages.images.draws import uniform
 from stages.networks.encoder import Encoder
 from stages.represent.config import DinoOptions
 from stages.represent.core import rising_momentum
@@ -28,6 +29,8 @@ SMALLEST_LOCAL = 0.05  # of the image's area
 
 class Dino(Learner):
     """An encoder with DINO's head, teacher and centre."""
+
+    freezes = True
 
     def __init__(self, encoder: Encoder, options: DinoOptions) -> None:
         super().__init__(encoder)

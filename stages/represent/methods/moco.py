@@ -12,6 +12,7 @@ import torch
 from lightly.loss.ntx_ent_loss import NTXentLoss
 from lightly.models.modules.heads import MoCoProjectionHead
 from lightly.models.utils import deactivate_requires_grad, update_momentum
+from lightly.utils import dist
 from torch import Tensor, nn
 
 from stages.networks.encoder import Encoder
@@ -22,13 +23,15 @@ from stages.represent.learner import Learner
 class MoCo(Learner):
     """An encoder with MoCo's head, teacher and queue."""
 
+    own_norms = ("teacher",)
+
     def __init__(self, encoder: Encoder, options: MocoOptions) -> None:
         super().__init__(encoder)
         self.options = options
         self.head = MoCoProjectionHead(encoder.dim, options.hidden_dim, options.projection_dim)
         self.teacher = nn.Sequential(deepcopy(encoder), deepcopy(self.head))
         deactivate_requires_grad(self.teacher)
-        self.loss = NTXentLoss(options.temperature, (options.queue, options.projection_dim))
+        self.loss = NTXentLoss(options.temperature, (options.queue, options.projection_dim), gather_distributed=True)
         bank = self.loss.memory_bank
         for name in ("bank", "bank_ptr"):  # again, as lightly leaves them out of what a checkpoint holds
             bank.register_buffer(name, getattr(bank, name), persistent=True)
@@ -47,5 +50,6 @@ class MoCo(Learner):
     @torch.no_grad()
     def keys(self, views: Tensor) -> Tensor:
         """Encode views by the teacher, in parts: batch norm over the queries' batch would give the answers away."""
-        parts = views.tensor_split(max(1, min(self.options.splits, len(views) // 2)))
+        splits = self.options.splits // dist.world_size()  # of all processes' views together
+        parts = views.tensor_split(max(1, min(splits, len(views) // 2)))
         return torch.cat([self.teacher(part).float() for part in parts])

@@ -20,7 +20,7 @@ class SimClr(Learner):
     def __init__(self, encoder: Encoder, options: SimclrOptions) -> None:
         super().__init__(encoder)
         self.head = SimCLRProjectionHead(encoder.dim, options.hidden_dim, options.projection_dim)
-        self.loss = NTXentLoss(options.temperature)
+        self.loss = NTXentLoss(options.temperature, gather_distributed=True)
 
     def forward(self, views: Tensor, done: float = 0.0) -> Tensor:
         """Compare 2n views [2n, 3, size, size], the second views after the first, and return the loss."""

@@ -19,7 +19,7 @@ class VicReg(Learner):
     def __init__(self, encoder: Encoder, options: VicregOptions) -> None:
         super().__init__(encoder)
         self.head = VICRegProjectionHead(encoder.dim, options.hidden_dim, options.projection_dim, options.layers)
-        self.loss = VICRegLoss(options.invariance, options.variance, options.covariance)
+        self.loss = VICRegLoss(options.invariance, options.variance, options.covariance, gather_distributed=True)
 
     def forward(self, views: Tensor, done: float = 0.0) -> Tensor:
         """Compare 2n views, the second views after the first."""

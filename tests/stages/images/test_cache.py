@@ -37,14 +37,14 @@ def images(make_images: MakeImages) -> ImageRows:
 
 
 def test_images_of_the_right_size_are_not_touched(images: ImageRows, tmp_path: Path) -> None:
-    pixels = write_cache(tmp_path, decode_blocks(images, np.arange(20), 8, 1, 6), 20, 8)
+    pixels = write_cache(tmp_path, decode_blocks(images, np.arange(20), 8, 1, 6), (20, 8))
     assert np.array_equal(pixels, np.stack(pictures(20)))
 
 
 def test_the_cache_leaves_no_file_behind(images: ImageRows, tmp_path: Path) -> None:
     folder = tmp_path / "work"
     folder.mkdir()
-    write_cache(folder, decode_blocks(images, np.arange(20), 8, 1), 20, 8)
+    write_cache(folder, decode_blocks(images, np.arange(20), 8, 1), (20, 8))
     assert list(folder.iterdir()) == []
 
 
@@ -87,7 +87,7 @@ def test_an_image_that_broke_since_ingest_is_named(images: ImageRows, monkeypatc
 
 
 def test_batches_are_floats_and_mean_and_spread_are_those_of_the_pixels(images: ImageRows, tmp_path: Path) -> None:
-    cache = ImageCache(write_cache(tmp_path, decode_blocks(images, np.arange(20), 8, 1), 20, 8), CPU)
+    cache = ImageCache(write_cache(tmp_path, decode_blocks(images, np.arange(20), 8, 1), (20, 8)), CPU)
     expected = np.stack(pictures(20)) / 255
     batch = cache.batch(torch.tensor([5, 2]))
     assert batch.shape == (2, 3, 8, 8)
