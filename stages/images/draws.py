@@ -5,11 +5,11 @@ from torch import Tensor
 
 
 class SharedGenerator(torch.Generator):
-    """A generator that processes with equal seeds share: each draws for the whole batch and keeps its own rows' part."""
+    """A generator that processes with equal seeds share: each draws for the whole batch and keeps its part."""
 
     def __new__(cls, device: torch.device, *_: int) -> "SharedGenerator":
         """Make a generator on a device."""
-        return super().__new__(cls, device)
+        return super().__new__(cls, device)  # type: ignore[call-arg]  # object's in the stubs
 
     def __init__(self, _device: torch.device, rows: int, share: int, shares: int) -> None:
         super().__init__()

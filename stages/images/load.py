@@ -14,7 +14,6 @@ from stages.shell import Context
 
 def load_pixels(images: ImageRows, rows: NDArray[np.int64], fit: int | Fit, context: Context) -> Pixels:
     """Decode some rows into the cache, [n, size, size, 3]."""
-
     ranks = context.ranks
 
     def blocks() -> Iterator[Pixels]:

@@ -1,6 +1,6 @@
 """One network in several processes: gradients averaged, batch norm over all processes' rows, rows gathered."""
 
-from collections.abc import Collection
+import warnings
 from typing import Any
 
 import torch
@@ -75,10 +75,12 @@ def share_network(network: nn.Module, ranks: Ranks, device: torch.device, **trai
     for name, member in list(network.named_children()):
         if name not in traits["own_norms"]:
             setattr(network, name, with_global_norms(member, device))
-    return DistributedDataParallel(
-        network, [device] if device.type == "cuda" else None, broadcast_buffers=False,
-        find_unused_parameters=traits["freezes"],
-    )  # fmt: skip
+    with warnings.catch_warnings():  # what newer versions call it does not mean the same
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        return DistributedDataParallel(
+            network, [device] if device.type == "cuda" else None, broadcast_buffers=False,
+            find_unused_parameters=traits["freezes"],
+        )  # fmt: skip
 
 
 def with_global_norms(module: nn.Module, device: torch.device) -> nn.Module:
