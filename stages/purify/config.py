@@ -8,7 +8,7 @@ from pipeline.config import MethodOptions, StageConfig
 
 STAGE = "purify"
 KIND = "labels"
-VERSIONS: dict[str, int] = {"keep": 1, "knn": 1, "linear_probe": 1}
+VERSIONS: dict[str, int] = {"keep": 2, "knn": 2, "linear_probe": 2}
 Method = Literal["keep", "knn", "linear_probe"]
 Gating = Literal["strict", "mild", "off"]
 BASELINES: tuple[Method, ...] = ("keep", "knn", "linear_probe")

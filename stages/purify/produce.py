@@ -18,10 +18,11 @@ from stages.networks.devices import pick_device
 from stages.purify.audit import hash_draw
 from stages.purify.config import PurifyConfig
 from stages.purify.core import Purified, purify
+from stages.purify.pixels import pixels_behind
 from stages.purify.sample import Sample
 from stages.purify.summary import small, summarise
 from stages.purify.table import Inputs, audit_table, candidates_table, labels_table
-from stages.purify.verdict import find_leaks, groups_of
+from stages.purify.verdict import cautions, find_leaks, groups_of, leaks_record
 from stages.purify.views import Trust
 from stages.shell import Context
 
@@ -32,17 +33,22 @@ def produce(config: PurifyConfig, context: Context) -> dict[str, Any]:
     context.progress.report("read", 0, 3, "steps")
     annotations = open_annotations(context.input("annotations"))
     neighbours = open_neighbours(context.input("neighbours"))
-    features = open_features(context.input("features"))
+    source = context.input("features")
+    features = open_features(source)
     check_same_rows(annotations, features, neighbours)
     inputs = Inputs(annotations, neighbours, read_sample(annotations, features, neighbours, config, context))
     context.stop.check()
     context.progress.report("purify", 1, 3, "steps")
     result = purify(inputs.sample, trust_of(inputs), config)
-    summary = summarise(inputs.sample, result, config, annotations.class_names)
-    summary["leaks"] = leaks_of(annotations, neighbours)
+    pixels = pixels_behind(source, context.store)
+    summary = summarise(inputs.sample, result, config, annotations.class_names, pixels)
+    leaks = find_leaks(annotations.sample_ids, neighbours.duplicate_of, annotations.split, annotations.trusted)
+    summary["leaks"] = leaks_record(leaks, int((neighbours.duplicate_of != None).sum()))  # noqa: E711 (elementwise)
+    summary["warnings"] += cautions(summary["features"], summary["leaks"])
     context.stop.check()
     context.progress.report("write", 2, 3, "steps")
     write(config, context, inputs, (result, summary))
+    write_table(leaks, context.folder / "leaks.parquet")
     context.progress.report("write", 3, 3, "steps")
     return small(summary)
 
@@ -90,11 +96,6 @@ def trust_of(inputs: Inputs) -> Trust:
         weights=torch.tensor(weights).to(device),
         groups=groups_of(annotations.sample_ids, inputs.neighbours.duplicate_of),
     )
-
-
-def leaks_of(annotations: Annotations, neighbours: Neighbours) -> dict[str, Any]:
-    """Find rows that repeat across the lines that keep the figures honest."""
-    return find_leaks(annotations.sample_ids, neighbours.duplicate_of, annotations.split, annotations.trusted)
 
 
 def write(config: PurifyConfig, context: Context, inputs: Inputs, made: tuple[Purified, dict[str, Any]]) -> None:

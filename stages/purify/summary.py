@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pipeline.labels import ACTIONS
 from stages.linear.design import unit_rows
@@ -14,13 +15,16 @@ from stages.purify.audit import calibration_error, measure_gain, share_interval
 from stages.purify.config import BASELINES, PurifyConfig
 from stages.purify.core import Purified
 from stages.purify.noise import describe_noise
+from stages.purify.pixels import MOST_PICTURES, LoadPixels, no_pixels
 from stages.purify.sample import Sample, few_rows
 from stages.purify.verdict import features_verdict
 
 BULKY = ("transition", "classes")  # parts of the noise estimate that a manifest does without
 
 
-def summarise(sample: Sample, result: Purified, config: PurifyConfig, names: Sequence[str]) -> dict[str, Any]:
+def summarise(
+    sample: Sample, result: Purified, config: PurifyConfig, names: Sequence[str], pixels: LoadPixels = no_pixels
+) -> dict[str, Any]:
     """Return the summary, the leaks aside."""
     rows, judged = result.rows, result.judged
     counts = torch.bincount(rows.action, minlength=len(ACTIONS)).tolist()
@@ -37,7 +41,7 @@ def summarise(sample: Sample, result: Purified, config: PurifyConfig, names: Seq
         "noise": describe_noise(result.plan.views.transitions[0], names, expected),
         "audit": audit_record(result),
         "gate": asdict(result.gate),
-        "features": judge_features(sample, result),
+        "features": judge_features(sample, result, pixels),
         "calibration_error": calibration_error(judged.confidence, right),
         "calibration": asdict(result.calibration),
         "baselines": baseline_records(sample, result),
@@ -65,15 +69,30 @@ def audit_record(result: Purified) -> dict[str, Any]:
     return record
 
 
-def judge_features(sample: Sample, result: Purified) -> dict[str, Any]:
+def judge_features(sample: Sample, result: Purified, pixels: LoadPixels) -> dict[str, Any]:
     """Probe the features on trusted rows, alone and with the given labels of all others behind them."""
     views = result.plan.views
     chosen = few_rows(sample.draw[views.rows], sample.features.shape[1] + 1)
-    rows, labels = sample.features[views.rows[chosen]], views.labels[chosen]
-    rows = unit_rows(rows, torch.ones(len(rows), dtype=torch.bool, device=rows.device))
+    places, labels = views.rows[chosen], views.labels[chosen]
+    rows = centred(sample.features[places])
     knn, linear = knn_accuracy(rows, labels), linear_accuracy(rows, labels)
     found = result.baselines
-    return features_verdict(max(knn, found["knn"]), max(linear, found["linear_probe"]), labels.cpu().numpy())
+    against = compare(rows[:MOST_PICTURES], pixels(places[:MOST_PICTURES]), labels[:MOST_PICTURES])
+    best = max(knn, found["knn"]), max(linear, found["linear_probe"])
+    return features_verdict(*best, labels.cpu().numpy(), against)
+
+
+def compare(features: Tensor, pixels: Tensor | None, labels: Tensor) -> dict[str, float] | None:
+    """Probe features and pixels of the same few rows in the same way."""
+    if pixels is None:
+        return None
+    best = [max(knn_accuracy(rows, labels), linear_accuracy(rows, labels)) for rows in (features, centred(pixels))]
+    return {"rows": len(labels), "features": best[0], "pixels": best[1]}
+
+
+def centred(rows: Tensor) -> Tensor:
+    """Bring rows to length 1, seen from their mean."""
+    return unit_rows(rows, torch.ones(len(rows), dtype=torch.bool, device=rows.device))
 
 
 def baseline_records(sample: Sample, result: Purified) -> dict[str, dict[str, float | None]]:

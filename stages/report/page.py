@@ -10,7 +10,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from stages.report import core, sections
 from stages.report.cards import Budget, Card, CardMaker
-from stages.report.cautions import cautions
 from stages.report.config import ReportConfig
 from stages.report.figures import svg
 from stages.report.rows import Indices
@@ -77,7 +76,7 @@ def fixed_parts(found: Findings, config: ReportConfig) -> dict[str, Any]:
         "tiles": sections.tiles(found),
         "actions": sections.actions(found),
         "comparison": sections.comparison(found),
-        "cautions": cautions(found.summary),
+        "cautions": [str(warning) for warning in found.summary.get("warnings") or []],
         "audit_words": sections.audit_words(found),
         "noise_words": sections.noise_words(found),
         "noise_svg": svg(noise[0], "noise") if noise else "",

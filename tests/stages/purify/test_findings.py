@@ -4,7 +4,7 @@ import torch
 
 from stages.purify.noise import describe_noise
 from stages.purify.transition import Transition, estimate_transition
-from stages.purify.verdict import features_verdict, find_leaks, groups_of
+from stages.purify.verdict import LEAKS, cautions, features_verdict, find_leaks, groups_of, leaks_record
 
 NAMES = ["ape", "bee", "cat"]
 
@@ -50,13 +50,45 @@ def test_features_are_judged_against_chance(knn: float, linear: float, verdict: 
     assert bool(judged["remedy"]) == (verdict != "good")
 
 
+def test_features_are_judged_against_raw_pixels() -> None:
+    labels, better = np.arange(100) % 4, {"rows": 100, "features": 0.5, "pixels": 0.4}
+    same = better | {"pixels": 0.5}
+    assert features_verdict(0.5, 0.5, labels, better)["verdict"] == "weak"
+    useless = features_verdict(0.5, 0.5, labels, same)
+    assert useless["verdict"] == "useless"
+    assert useless["remedy"].startswith(
+        "They are no better than raw pixels (50% right against 50% on 100 trusted rows). Train an encoder"
+    )
+    assert features_verdict(0.9, 0.9, labels, better)["verdict"] == "good"
+    assert features_verdict(0.9, 0.9, labels, same)["verdict"] == "weak"  # the pixels are good too
+    assert features_verdict(0.5, 0.5, labels, same | {"rows": 20})["verdict"] == "weak"  # too few to tell
+
+
 def test_repeated_rows_are_found_where_they_lie() -> None:
     ids = ["a", "b", "c", "d", "e"]
     twins = np.array([None, "a", "a", None, "d"], dtype=object)
-    split = np.array(["train", "train", "test", "train", "train"])
+    split = np.array(["train", "validation", "test", "train", "train"])
     leaks = find_leaks(ids, twins, split, np.array([1, -1, 1, 0, 2]))
-    assert {k: v for k, v in leaks.items() if k != "examples"} == {
-        "duplicates": 3, "trusted_in_rest": 1, "test_in_train": 1, "contradictory_trusted": 1,
+    assert leaks.to_pylist() == [
+        {"kind": "trusted_in_rest", "sample_id": "b", "repeats": "a"},
+        {"kind": "test_in_train", "sample_id": "c", "repeats": "a"},
+        {"kind": "validation_in_train", "sample_id": "b", "repeats": "a"},
+        {"kind": "contradictory_trusted", "sample_id": "e", "repeats": "d"},
+    ]
+    record = leaks_record(leaks, 3)
+    assert {k: v for k, v in record.items() if k != "examples"} == {
+        "duplicates": 3, "trusted_in_rest": 1, "test_in_train": 1, "validation_in_train": 1, "contradictory_trusted": 1,
     }  # fmt: skip
-    assert leaks["examples"]["contradictory_trusted"] == [["e", "d"]]
+    assert record["examples"]["contradictory_trusted"] == [["e", "d"]]
     assert groups_of(ids, twins) == ["a", "a", "a", "d", "d"]
+    nothing = find_leaks(ids, np.full(5, None), split, np.zeros(5, int))
+    assert (nothing.num_rows, leaks_record(nothing, 0)["examples"]) == (0, {})
+
+
+def test_what_weakens_the_figures_is_said_with_ids() -> None:
+    leaks = dict.fromkeys(LEAKS, 0) | {"test_in_train": 1200, "examples": {"test_in_train": [["c", "a"]]}}
+    assert cautions({"verdict": "weak", "remedy": "Train on."}, leaks) == [
+        "The features are weak. Train on.",
+        "Copies across test and other rows: 1,200. Test scores may flatter. (c = a, …; all in leaks.parquet)",
+    ]
+    assert cautions({"verdict": "good", "remedy": ""}, {"examples": {}}) == []

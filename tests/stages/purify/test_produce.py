@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,12 @@ def test_the_artifact_holds_table_candidates_audit_beliefs_and_summary(
     assert summary["method"] == method
     assert sum(summary["counts"].values()) == ROWS
     assert summary["leaks"]["test_in_train"] == 1
+    leaks = pq.read_table(made.path("leaks.parquet"))
+    assert ("test_in_train", "s0130", "s0002") in [tuple(row.values()) for row in leaks.to_pylist()]
+    assert any("s0130 = s0002" in warning for warning in made.metrics["warnings"])
     assert len(summary["noise"]["transition"]) == 3
     assert summary["features"]["verdict"] == "good"
+    assert summary["features"]["pixels"] is None  # these features came without images
     assert set(summary["baselines"]) == {"keep", "knn", "linear_probe"}
     assert "transition" not in made.metrics["noise"]
     assert made.metrics["gate"] == summary["gate"] == read_metadata(made.path("labels.parquet"))["gate"]
@@ -108,3 +113,29 @@ def test_the_same_request_writes_the_same_bytes(inputs: Make, run_stage: Make) -
 def test_features_of_other_rows_are_refused(inputs: Make, run_stage: Make) -> None:
     with pytest.raises(ContractError, match=r"features 149 .* 1 ids have no features \(first: 's0149'\)"):
         run(run_stage, inputs(rows=149))
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_features_of_images_are_compared_with_raw_pixels(
+    store: FileStore, inputs: Make, run_stage: Make, make_images: Make, gone: bool
+) -> None:
+    """The images lie in the features' lineage; where they are gone, chance is the yardstick."""
+    refs, truth = inputs(), np.random.default_rng(0).integers(0, 3, ROWS)
+    colours = [np.full((9, 5, 3), (200 - i % 7) * np.eye(3)[kind], np.uint8) for i, kind in enumerate(truth)]
+    images, features = make_images(colours), store.get(refs["features"])
+    ref = Ref(kind="features", key="1" * 32)
+    with store.staging(ref.kind, ref.key) as folder:
+        shutil.copytree(features.path("rows.parquet").parent, folder, dirs_exist_ok=True)
+        (folder / "manifest.json").unlink()
+        record = features.manifest.model_copy(update={"key": ref.key, "inputs": {"images": images.ref}})
+        store.publish(folder, record)
+    if gone:
+        store.remove(f"images/{images.key}")
+    made = run(run_stage, refs | {"features": ref})
+    judged = made.metrics["features"]
+    if gone:
+        assert (judged["verdict"], judged["pixels"]) == ("good", None)
+    else:
+        assert judged["pixels"]["pixels"] == 1.0 > judged["pixels"]["features"]  # one colour a kind
+        assert judged["verdict"] == "weak"
+        assert any("no better than raw pixels" in warning for warning in made.metrics["warnings"])

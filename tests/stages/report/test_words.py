@@ -2,7 +2,6 @@
 
 import pytest
 
-from stages.report.cautions import cautions
 from stages.report.words import THIN, clip, one_line, percent, plainly, verdict
 
 QUALITY = {"given_right": 0.598, "purified_right": 0.76, "low": 0.74, "high": 0.78}
@@ -47,17 +46,3 @@ def test_numbers_and_texts_are_set_for_people() -> None:
     assert clip("abcdef", 4) == "abc…"
     assert one_line("a\n b\tc", 10) == "a b c"
     assert (plainly(1 / 3), plainly(7), plainly("x")) == ("0.333333", "7", "x")
-
-
-def test_what_weakens_the_figures_is_said() -> None:
-    summary = {
-        "warnings": ["No trusted row can judge."],
-        "features": {"verdict": "weak", "remedy": "Try another encoder."},
-        "leaks": {"duplicates": 9, "trusted_in_rest": 0, "test_in_train": 1200},
-    }
-    assert cautions(summary) == [
-        "No trusted row can judge.",
-        "The features are weak. Try another encoder.",
-        "Copies across test and other rows: 1,200. Test scores may flatter.",
-    ]
-    assert cautions({"features": {"verdict": "good"}}) == []
