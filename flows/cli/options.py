@@ -25,7 +25,9 @@ StoreUrl = Annotated[
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one value, such as purify.method=knn")
 ]
-Profile = Annotated[str, typer.Option("--profile", metavar="NAME", help="Defaults: quick, standard or thorough")]
+Profile = Annotated[
+    str, typer.Option("--profile", metavar="NAME", help="Defaults: quick, standard, thorough or photos")
+]
 
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N")]
 Workers = Annotated[

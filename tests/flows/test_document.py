@@ -1,12 +1,15 @@
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from flows.document import CleanRequest, check_document, load_document, merge
+from flows.cli.options import Profile
+from flows.document import PROFILES, CleanRequest, check_document, load_document, merge
 from flows.faults import sub_model
+from flows.reference import HEAD
 from pipeline.errors import ConfigError
 
 YAML = """
@@ -41,6 +44,13 @@ def test_the_file_wins_over_the_profile(tmp_path: Path) -> None:
     quick, plain = (load_document(write(tmp_path, YAML), (), profile) for profile in ("quick", ""))
     assert quick.represent.epochs < plain.represent.epochs
     assert quick.purify.method == "knn"
+
+
+@pytest.mark.parametrize("profile", sorted(path.stem for path in PROFILES.glob("*.yaml")))
+def test_every_profile_fits_and_is_named(tmp_path: Path, profile: str) -> None:
+    assert load_document(write(tmp_path, YAML), (), profile) != load_document(write(tmp_path, YAML), (), "")
+    assert profile in HEAD
+    assert profile in get_args(Profile)[1].help
 
 
 def test_an_unknown_profile_names_the_known_ones(tmp_path: Path) -> None:
