@@ -18,8 +18,8 @@ HEAD = """\
 
 One YAML document describes a cleaning run; only `dataset` must be there. This page is made from the code (`make docs`).
 What is written here is also the form in the Prefect UI. `--set section.key=value` lays a value over the file,
-`--profile quick|standard|thorough|photos` puts defaults under it. Options of methods that are not chosen are checked, but
-change nothing.
+`--profile quick|standard|thorough|photos` puts defaults under it. Options of methods that are not chosen are checked,
+but change nothing.
 """
 
 
