@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import ConfigError
+from stages.networks.patches import PatchNetwork, PatchShape
 from stages.networks.small_cnn import SmallCnn
 
 SMALL_IMAGE = 64
@@ -17,12 +18,16 @@ NOT_PLAIN = ("googlenet", "inception_v3")  # they want colours of their own, and
 Stem = Literal["", "small", "own"]
 
 
-def build_backbone(name: str, image_size: int, width: int = 64, stem: Stem = "") -> tuple[nn.Module, int]:
+def build_backbone(
+    name: str, image_size: int, width: int = 64, stem: Stem = "", patches: PatchShape | None = None
+) -> tuple[nn.Module, int]:
     """Build an untrained backbone [n, 3, size, size] → [n, dim]; return it and its dim.
 
     stem: how a ResNet begins: `own` (7×7, quarters the size), `small` (3×3, keeps it, as the papers do on CIFAR);
     empty: small for images of up to 64 pixels.
     """
+    if patches is not None:
+        return PatchNetwork(patches), patches.dim
     if name == "small_cnn":
         network = SmallCnn(width)
         return network, network.dim

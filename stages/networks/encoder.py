@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pipeline.config import Config
 from pipeline.errors import ContractError
 from stages.networks.backbones import Stem, build_backbone
+from stages.networks.patches import PatchShape
 from stages.networks.weights import load_weights, save_weights
 
 WEIGHTS_FILE = "encoder.safetensors"
@@ -34,6 +35,7 @@ class EncoderDescription(Config):
     std: tuple[float, ...]
     dim: int = Field(0, ge=0)
     method: str = ""
+    patches: PatchShape | None = None  # of the backbone `patches`
 
     @property
     def fit(self) -> tuple[int, float, str]:
@@ -50,7 +52,7 @@ class Encoder(nn.Module):
     def __init__(self, description: EncoderDescription) -> None:
         super().__init__()
         self.backbone, dim = build_backbone(
-            description.backbone, description.image_size, description.width, description.stem
+            description.backbone, description.image_size, description.width, description.stem, description.patches
         )
         self.description = description.model_copy(update={"dim": dim})
         self.register_buffer("mean", torch.tensor(description.mean).view(1, -1, 1, 1), persistent=False)

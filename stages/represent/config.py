@@ -10,10 +10,10 @@ from stages.images.augmentation import Augmentation
 STAGE: Final = "represent"
 KIND: Final = "encoders"
 VERSIONS: Final[dict[str, int]] = {
-    "simclr": 1, "moco": 1, "simsiam": 1, "byol": 1, "barlow_twins": 1, "vicreg": 1, "dino": 1,
+    "simclr": 1, "moco": 1, "simsiam": 1, "byol": 1, "barlow_twins": 1, "vicreg": 1, "dino": 1, "patches": 1,
 }  # fmt: skip
 
-Method = Literal["simclr", "moco", "simsiam", "byol", "barlow_twins", "vicreg", "dino"]
+Method = Literal["simclr", "moco", "simsiam", "byol", "barlow_twins", "vicreg", "dino", "patches"]
 
 
 class SimclrOptions(MethodOptions):
@@ -106,6 +106,22 @@ class DinoOptions(MethodOptions):
     local_scale: float = Field(
         0.4, ge=0.05, le=1, title="Local size", description="Largest share of the area that a local view shows"
     )
+
+
+class PatchesOptions(MethodOptions):
+    """What an encoder of patches is made of; learning rates, epochs, batches and backbones mean nothing to it."""
+
+    atoms: int = Field(1024, ge=8, le=8192, title="Atoms", description="Patches that all patches are compared with")
+    patch_size: int = Field(
+        6, ge=2, le=32, title="Patch", description="Pixels per side of a patch; half of image_size at most"
+    )
+    stride: int = Field(
+        1, ge=1, le=8, title="Stride", description="Pixels between patches at 32 pixels a side; 2 is four times faster"
+    )
+    grid: int = Field(2, ge=1, le=4, title="Grid", description="Cells per side in which the answers are averaged")
+    dim: int = Field(512, ge=1, le=4096, title="Features", description="Numbers that stand for an image, at most")
+    images: int = Field(10_000, ge=2, le=1_000_000, title="Images", description="Images to fit on, at most")
+    views: int = Field(3, ge=2, le=32, title="Views", description="Augmented views of each of them")
 
 
 class RepresentConfig(StageConfig):
@@ -226,3 +242,4 @@ class RepresentConfig(StageConfig):
     )
     vicreg: VicregOptions = Field(default_factory=VicregOptions, title="VICReg", description="Options of vicreg")
     dino: DinoOptions = Field(default_factory=DinoOptions, title="DINO", description="Options of dino")
+    patches: PatchesOptions = Field(default_factory=PatchesOptions, title="Patches", description="Options of patches")

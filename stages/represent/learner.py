@@ -70,5 +70,7 @@ def build_learner(encoder: Encoder, config: RepresentConfig) -> Learner:
             from stages.represent.methods.dino import Dino
 
             return Dino(encoder, config.dino)
+        case "patches":
+            raise ValueError("patches are fitted at once, not learned step by step")
         case _:
             assert_never(config.method)

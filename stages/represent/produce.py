@@ -23,6 +23,7 @@ from stages.networks.sharing import share_network
 from stages.represent.config import RepresentConfig
 from stages.represent.learner import Learner, build_learner
 from stages.represent.measure import epochs_between, has_collapsed, learned_enough, measure, warnings_of, watched
+from stages.represent.patch_encoder import fit_patches
 from stages.represent.start import start_from
 from stages.shell import Context
 from stages.training.loop import Curve, Loop, Watch
@@ -60,6 +61,8 @@ def make_encoder(
     config: RepresentConfig, context: Context, cache: ImageCache, device: torch.device
 ) -> tuple[Encoder, dict[str, Any]]:
     """Make the encoder by the chosen method; return it with what the making tells."""
+    if config.method == "patches":
+        return fit_patches(config, context, cache, device)
     network = (
         build_network(config, cache, context.optional_input("start")).to(device).to(memory_format=torch.channels_last)
     )

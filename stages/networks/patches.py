@@ -1,0 +1,59 @@
+"""Patches instead of depth: each small square of an image is compared with known ones, and the answers are pooled.
+
+One convolution of contrast-normalised patches, a threshold, means over a grid, square roots, and one linear map.
+"""
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.config import Config
+
+CHUNK = 16  # images at a time: their answers stay in a CPU's cache, which is worth a factor of two
+FLAT = 0.08  # contrast, in standard deviations of the dataset's pixels, below which a patch counts as flat
+ROOT = 1e-4  # keeps the square root's gradient finite where nothing answers
+
+
+class PatchShape(Config):
+    """All that rebuilds the network but its weights."""
+
+    atoms: int = Field(ge=1)
+    patch_size: int = Field(ge=1)
+    stride: int = Field(ge=1)
+    grid: int = Field(ge=1)
+    dim: int = Field(ge=1)
+
+
+class PatchNetwork(nn.Module):
+    """Map images [n, 3, h, w] to [n, dim] numbers."""
+
+    def __init__(self, shape: PatchShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.filters = nn.Conv2d(3, shape.atoms, shape.patch_size, shape.stride)
+        self.projection = nn.Linear(shape.atoms * shape.grid**2, shape.dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode."""
+        features: Tensor = self.projection(self.codes(images))
+        return features
+
+    def codes(self, images: Tensor) -> Tensor:
+        """Pool what the atoms answer to all patches: [n, atoms × grid²]."""
+        return torch.cat([self._codes(some) for some in torch.split(images, CHUNK)])
+
+    def _codes(self, images: Tensor) -> Tensor:
+        images = images.contiguous(memory_format=torch.channels_last)
+        response = self.filters._conv_forward(images, self.filters.weight, None)
+        response = response / contrast(images, self.shape.patch_size, self.shape.stride)
+        bias = self.filters.bias
+        active = functional.relu(response if bias is None else response + bias.view(1, -1, 1, 1))
+        return (functional.adaptive_avg_pool2d(active, self.shape.grid).flatten(1) + ROOT).sqrt()
+
+
+def contrast(images: Tensor, size: int, stride: int) -> Tensor:
+    """Measure the standard deviation of each patch over its pixels and colours, not below FLAT: [n, 1, h', w']."""
+    mean = functional.avg_pool2d(images.mean(dim=1, keepdim=True), size, stride)
+    square = functional.avg_pool2d(images.square().mean(dim=1, keepdim=True), size, stride)
+    return (square - mean.square()).clamp(min=0).add(FLAT**2).sqrt()

@@ -1,0 +1,236 @@
+"""patches: its mathematics, its limits, and that it tells images apart without labels."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.artifacts import Artifact, Ref
+from pipeline.errors import InterruptedRunError
+from stages.images.augment import augment
+from stages.images.augmentation import Augmentation
+from stages.networks.encoder import Encoder, load_encoder
+from stages.networks.patches import FLAT, ROOT, PatchNetwork, PatchShape
+from stages.represent.config import PatchesOptions, RepresentConfig
+from stages.represent.methods.patches import (
+    Moments,
+    choose_atoms,
+    draw_patches,
+    fit_whitening,
+    invariant_directions,
+    leading_eigenpairs,
+    normalise_contrast,
+    set_filters,
+    set_projection,
+    thresholds,
+)
+from stages.represent.produce import produce
+from stages.shell.stop import StopFlag
+
+TARGET, OTHER = Ref(kind="encoders", key="e" * 32), Ref(kind="encoders", key="f" * 32)
+HOW = Augmentation(crop_scale=0.8, flip=False, shift=0.1, colour=0.5, grey=0.2)
+CONFIG = RepresentConfig(
+    method="patches", image_size=8, augmentation=HOW, patches=PatchesOptions(atoms=32, patch_size=3, dim=16)
+)
+MakeImages = Callable[[Sequence[np.ndarray | None]], Artifact]
+RunStage = Callable[..., Artifact]
+
+
+def seeded(number: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(number)
+
+
+def pictures(count: int, size: int = 8, seed: int = 0) -> list[np.ndarray]:
+    """Draw coloured stripes, across in even rows and down in odd ones, with some noise."""
+    random, drawn = np.random.default_rng(seed), []
+    for number in range(count):
+        picture = np.zeros((size, size, 3))
+        picture[random.integers(2) :: 2] = random.uniform(0.4, 1.0, 3)
+        picture = picture if number % 2 == 0 else picture.transpose(1, 0, 2)
+        drawn.append((255 * np.clip(picture + random.normal(0, 0.05, picture.shape), 0, 1)).astype(np.uint8))
+    return drawn
+
+
+def as_batch(images: list[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255
+
+
+def network_of(images: Tensor, **shape: Any) -> PatchNetwork:
+    chosen = {"atoms": 12, "patch_size": 3, "stride": 1, "grid": 2, "dim": 6} | shape
+    network = PatchNetwork(PatchShape.model_validate(chosen))
+    set_filters(network, images, 500, seeded())
+    return network
+
+
+def represent(run_stage: RunStage, images: Artifact, config: RepresentConfig = CONFIG, **more: Any) -> Artifact:
+    return run_stage(config, produce, {"images": images.ref}, more.pop("target", TARGET), **more)
+
+
+def open_encoder(artifact: Artifact) -> Encoder:
+    return load_encoder(artifact.path("encoder.json"), artifact.path("encoder.safetensors"))
+
+
+def test_patches_are_cut_out_of_the_images() -> None:
+    images = torch.arange(2 * 3 * 5 * 6).float().view(2, 3, 5, 6)
+    all_of_them = images.unfold(2, 2, 1).unfold(3, 2, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, 12)
+    drawn = draw_patches(images, 2, 400, seeded())
+    assert {tuple(p.tolist()) for p in drawn} == {tuple(p.tolist()) for p in all_of_them}
+
+
+def test_whitening_makes_the_covariance_the_identity() -> None:
+    patches = torch.randn(4000, 12, generator=seeded()) @ torch.randn(12, 12, generator=seeded(1)) + 3
+    whitened = fit_whitening(patches, floor=0.0).apply(patches)
+    assert torch.allclose(whitened.mean(dim=0), torch.zeros(12), atol=1e-3)
+    assert torch.allclose(torch.cov(whitened.T, correction=0), torch.eye(12), atol=1e-2)
+
+
+def test_whitening_of_patches_that_are_all_the_same_is_finite() -> None:
+    assert torch.isfinite(fit_whitening(torch.ones(10, 4)).apply(torch.ones(10, 4))).all()
+
+
+def test_the_convolution_compares_every_whitened_patch_with_every_atom() -> None:
+    images = torch.rand(4, 3, 8, 8, generator=seeded(2))
+    network, generator = network_of(images), seeded()
+    drawn = normalise_contrast(draw_patches(images, 3, 500, generator))
+    whitening = fit_whitening(drawn)
+    atoms = choose_atoms(whitening.apply(drawn), 12)
+    limits = thresholds(atoms, whitening.apply(drawn)[-250:])
+    expected = torch.zeros(4, 12, 2, 2)
+    for number, image in enumerate(images):
+        for row in range(6):
+            for column in range(6):
+                patch = image[:, row : row + 3, column : column + 3].flatten()
+                patch = (patch - patch.mean()) / (patch.var(correction=0) + FLAT**2).sqrt()
+                answer = (atoms @ whitening.apply(patch) - limits).clamp(min=0)
+                expected[number, :, row // 3, column // 3] += answer / 9
+    assert torch.allclose(network.codes(images), (expected.flatten(1) + ROOT).sqrt(), atol=1e-3)
+
+
+def test_atoms_answer_to_the_wanted_share_of_patches() -> None:
+    patches = torch.randn(1000, 5, generator=seeded())
+    atoms = choose_atoms(patches, 7)
+    shares = (atoms @ patches.T > thresholds(atoms, patches, 0.1)[:, None]).float().mean(dim=1)
+    assert torch.allclose(shares, torch.full((7,), 0.1), atol=2e-3)
+
+
+def test_brightness_and_contrast_of_the_whole_image_hardly_change_the_codes() -> None:
+    images = torch.rand(6, 3, 8, 8, generator=seeded())
+    network = network_of(images)
+    assert torch.allclose(network.codes(images), network.codes(images * 0.8 + 0.1), atol=0.1)
+    assert not torch.allclose(network.codes(images), network.codes(images.flip(0)), atol=0.1)
+
+
+def test_moments_are_those_of_a_slow_loop() -> None:
+    codes = torch.randn(30, 3, 4, generator=seeded()) + torch.randn(30, 1, 4, generator=seeded(1)) + 5
+    moments = Moments(4, codes.device)
+    for some in codes.split(7):
+        moments.add(some)
+    means = codes.mean(dim=1)
+    within = torch.stack([torch.cov(views.T, correction=1) for views in codes]).mean(dim=0)
+    between, found = moments.covariances()
+    assert torch.allclose(found, within, atol=1e-4)
+    assert torch.allclose(between, torch.cov(means.T, correction=0) - within / 3, atol=1e-4)
+    assert torch.allclose(moments.mean, codes.mean(dim=(0, 1)), atol=1e-5)
+
+
+def test_directions_solve_the_generalised_eigenvalue_equation() -> None:
+    draws = torch.randn(3, 200, 20, generator=seeded())
+    between, within = draws[0].T @ draws[0] / 200, (draws[1] * torch.arange(1, 21)).T @ (draws[1]) / 200
+    within = (within + within.T) / 2 + 20 * torch.eye(20)
+    values, vectors = invariant_directions(between, within, 8, ridge=0.5)
+    raised = within + (0.5 * within.diagonal().mean() + 1e-4 * between.diagonal().mean()) * torch.eye(20)
+    assert torch.allclose(between @ vectors, raised @ vectors * values, atol=1e-3)
+    assert torch.allclose(vectors.T @ raised @ vectors, torch.eye(8), atol=1e-3)
+    assert (values.diff() <= 1e-6).all()
+
+
+def test_what_only_the_views_change_is_left_out_and_what_only_the_images_change_stays() -> None:
+    images, views = torch.randn(400, 1, 1, generator=seeded()), torch.randn(400, 2, 1, generator=seeded(1))
+    moments = Moments(2, images.device)
+    moments.add(torch.cat([images.expand(400, 2, 1), 5 * views], dim=2))
+    network = PatchNetwork(PatchShape(atoms=2, patch_size=1, stride=1, grid=1, dim=1))
+    with torch.no_grad():
+        set_projection(network, moments)
+    kept, dropped = network.projection.weight[0].abs()
+    assert kept > 20 * dropped
+
+
+def test_subspace_iteration_finds_what_a_whole_decomposition_finds() -> None:
+    basis = torch.linalg.qr(torch.randn(120, 120, generator=seeded())).Q
+    matrix = basis @ torch.diag(0.9 ** torch.arange(120.0)) @ basis.T
+    values, vectors = leading_eigenpairs(matrix, 10)
+    assert torch.allclose(values, 0.9 ** torch.arange(10.0), atol=1e-3)
+    assert torch.allclose((vectors.T @ basis[:, :10]).abs().diagonal(), torch.ones(10), atol=2e-2)
+
+
+def test_like_images_lie_near_each_other(make_images: MakeImages, run_stage: RunStage) -> None:
+    encoder = open_encoder(represent(run_stage, make_images(pictures(64))))
+    with torch.inference_mode():
+        features = encoder(as_batch(pictures(60, seed=9)))
+    unit = torch.nn.functional.normalize(features - features.mean(dim=0))
+    similarity = (unit @ unit.T).fill_diagonal_(-2)
+    kind = torch.arange(60) % 2
+    assert float((kind[similarity.argmax(dim=1)] == kind).float().mean()) > 0.95
+
+
+def test_views_of_one_image_find_each_other_among_all(make_images: MakeImages, run_stage: RunStage) -> None:
+    drawn = [(np.random.default_rng(n).random((4, 4, 3)) * 255).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+             for n in range(50)]  # fmt: skip
+    config = CONFIG.model_copy(update={"image_size": 16, "patches": PatchesOptions(atoms=64, patch_size=5, dim=32)})
+    encoder = open_encoder(represent(run_stage, make_images(drawn), config))
+    with torch.inference_mode():
+        views = [encoder(augment(as_batch(drawn), HOW, seeded(n))) for n in (1, 2)]
+    units = [torch.nn.functional.normalize(view - view.mean(dim=0)) for view in views]
+    found = (units[0] @ units[1].T).argmax(dim=1)
+    assert float((found == torch.arange(50)).float().mean()) > 0.6
+
+
+def test_the_same_seed_makes_the_same_bytes_and_another_seed_others(
+    make_images: MakeImages, run_stage: RunStage
+) -> None:
+    images = make_images(pictures(30))
+    first = represent(run_stage, images)
+    assert first.metrics["fitted_on"] == 30
+    again = represent(run_stage, images, target=OTHER)
+    other = represent(
+        run_stage, images, CONFIG.model_copy(update={"seed": 1}), target=Ref(kind="encoders", key="d" * 32)
+    )
+    assert first.manifest.files == again.manifest.files
+    assert first.manifest.files != other.manifest.files
+
+
+@pytest.mark.parametrize(("count", "size"), [(2, 8), (10, 12), (3, 40)])
+def test_few_images_of_any_size_make_as_many_features_as_they_allow(
+    make_images: MakeImages, run_stage: RunStage, count: int, size: int
+) -> None:
+    config = CONFIG.model_copy(update={"image_size": size})
+    artifact = represent(run_stage, make_images(pictures(count, size)), config)
+    assert artifact.metrics["dim"] == count - 1
+    assert torch.isfinite(open_encoder(artifact)(as_batch(pictures(count, size)))).all()
+
+
+@pytest.mark.parametrize("colour", [0, 128])
+def test_images_without_contrast_make_finite_features(
+    make_images: MakeImages, run_stage: RunStage, colour: int
+) -> None:
+    flat = [np.full((8, 8), colour, np.uint8)] * 12
+    artifact = represent(run_stage, make_images(flat))
+    assert torch.isfinite(open_encoder(artifact)(torch.rand(3, 3, 8, 8))).all()
+    assert artifact.metrics["effective_rank"] == pytest.approx(0, abs=1)
+
+
+def test_a_wish_to_stop_is_heard(make_images: MakeImages, run_stage: RunStage) -> None:
+    stop = StopFlag()
+    stop.request(15)
+    with pytest.raises(InterruptedRunError, match="before a checkpoint"):
+        represent(run_stage, make_images(pictures(10)), stop=stop)
+
+
+def test_gradients_reach_every_weight_even_where_no_atom_answers() -> None:
+    network = network_of(torch.rand(4, 3, 8, 8, generator=seeded()))
+    network(torch.zeros(2, 3, 8, 8)).square().sum().backward()
+    network(torch.rand(2, 3, 8, 8, generator=seeded(1))).square().sum().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
