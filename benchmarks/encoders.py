@@ -2,7 +2,8 @@
 
 `python benchmarks/encoders.py --data ../shared/data --out benchmarks/results/encoders.json`: fits on the 50,000
 training images, encodes these and the 10,000 test images, and prints test accuracy of a logistic regression and of 20
-nearest neighbours (cosine of centred features), both taught by all true training labels, and the seconds. Labels are read here only, after the fit. `--set atoms=512 --set stride=2` changes options of the method.
+nearest neighbours (cosine of centred features), both taught by all true training labels, and the seconds. Labels are
+read here only, after the fit. `--set atoms=512 --set stride=2` changes options of the method.
 """
 
 import argparse
