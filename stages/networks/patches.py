@@ -1,6 +1,7 @@
 """Patches instead of depth: each small square of an image is compared with known ones, and the answers are pooled.
 
-One convolution of contrast-normalised patches, a threshold, means over a grid, square roots, and one linear map.
+One convolution of contrast-normalised patches, a threshold, means over a grid, square roots; the mean colours of the
+grid beside them, as contrast says nothing of brightness; and one linear map.
 """
 
 import torch
@@ -32,7 +33,7 @@ class PatchNetwork(nn.Module):
         super().__init__()
         self.shape = shape
         self.filters = nn.Conv2d(3, shape.atoms, shape.patch_size, shape.stride)
-        self.projection = nn.Linear(shape.atoms * shape.grid**2, shape.dim)
+        self.projection = nn.Linear((shape.atoms + 3) * shape.grid**2, shape.dim)
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode."""
@@ -40,7 +41,7 @@ class PatchNetwork(nn.Module):
         return features
 
     def codes(self, images: Tensor) -> Tensor:
-        """Pool what the atoms answer to all patches: [n, atoms × grid²]."""
+        """Pool what the atoms answer to all patches, and the colours: [n, (atoms + 3) × grid²]."""
         return torch.cat([self._codes(some) for some in torch.split(images, CHUNK)])
 
     def _codes(self, images: Tensor) -> Tensor:
@@ -49,7 +50,9 @@ class PatchNetwork(nn.Module):
         response = response / contrast(images, self.shape.patch_size, self.shape.stride)
         bias = self.filters.bias
         active = functional.relu(response if bias is None else response + bias.view(1, -1, 1, 1))
-        return (functional.adaptive_avg_pool2d(active, self.shape.grid).flatten(1) + ROOT).sqrt()
+        answers = (functional.adaptive_avg_pool2d(active, self.shape.grid).flatten(1) + ROOT).sqrt()
+        colours = functional.adaptive_avg_pool2d(images, self.shape.grid).flatten(1)
+        return torch.cat([answers, colours], dim=1)
 
 
 def contrast(images: Tensor, size: int, stride: int) -> Tensor:

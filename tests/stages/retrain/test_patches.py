@@ -13,7 +13,7 @@ from stages.represent.produce import produce
 
 CONFIG = RepresentConfig(
     method="patches", image_size=8, augmentation=Augmentation(crop_scale=0.8, flip=False),
-    patches=PatchesOptions(atoms=32, patch_size=3, dim=16),
+    patches=PatchesOptions(atoms=32, patch_size=3, dim=4),
 )  # fmt: skip
 
 
