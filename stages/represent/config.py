@@ -132,7 +132,8 @@ class RepresentConfig(StageConfig):
         "small_cnn",
         pattern=r"^([a-z0-9_]+|timm/[A-Za-z0-9_.]+)$",
         title="Backbone",
-        description="small_cnn (for CPUs and small images), resnet18 or any classifier of torchvision, or timm/NAME",
+        description="small_cnn (for CPUs and small images), resnet18 or any classifier of torchvision, or timm/NAME; "
+        "patches has a network of its own",
     )
     width: int = Field(
         64,
