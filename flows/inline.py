@@ -70,11 +70,13 @@ class InlineStages:
         """Compute one artifact in a child process."""
         kind = STAGES[stage].kind
         processes = self.resources.processes if STAGES[stage].shared else 1
+        data = self.record.artifacts.get("ingest")
+        hints = self.lookup.hints(stage, config, data.ref if data else None)
         work = self.work / stage
         work.mkdir(parents=True, exist_ok=True)
         request = StageRequest(
             stage=stage, kind=kind, key=key, config=config.model_dump(mode="json"), inputs=dict(inputs),
-            hints=self.lookup.hints(stage), store=self.store.url, work=str(work),
+            hints=hints, store=self.store.url, work=str(work),
             resources=self.resources.model_copy(update={"processes": processes}),
         )  # fmt: skip
         self.children.run(request, lambda line: self.observer.progress(stage, line))

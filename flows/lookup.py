@@ -76,7 +76,9 @@ class Lookup:
         share = covered(known, today.filter(pc.equal(today["status"], "ok"))["sha256"])
         return encoder if share >= 1 - config.refresh_when_grown else None
 
-    def hints(self, stage: str) -> dict[str, Ref]:
-        """Name the earlier artifact that a stage may copy from."""
+    def hints(self, stage: str, config: StageConfig, data: Ref | None = None) -> dict[str, Ref]:
+        """Name the earlier artifact that a stage may copy from, and labels for what is only shown."""
+        if isinstance(config, RepresentConfig) and config.probe and data is not None:
+            return {"annotations": self.store.get(data).manifest.inputs["annotations"]}
         ref = self.earlier.get(stage)
         return {"previous": ref} if ref and stage in ("ingest", "embed") else {}

@@ -196,6 +196,12 @@ class RepresentConfig(StageConfig):
         "epochs before",
         json_schema_extra={"key": "changed"},
     )
+    probe: bool = Field(
+        False,
+        title="Probe",
+        description="Show while training how well trusted labels can be read off the features; it changes nothing",
+        json_schema_extra={"key": False},
+    )
     checkpoint_epochs: int = Field(
         0,
         ge=0,

@@ -21,13 +21,11 @@ COLLAPSED = 0.02  # of the directions there could be
 Record = Mapping[str, float]
 
 
-def measure(
-    encoder: Encoder, config: RepresentConfig, cache: ImageCache, device: torch.device, most: int = MEASURED
-) -> dict[str, float]:
+def measure(encoder: Encoder, config: RepresentConfig, cache: ImageCache, most: int = MEASURED) -> dict[str, float]:
     """Measure what needs no labels, on some images spread evenly over the dataset; the encoder is in eval mode then."""
     count = min(len(cache), most)
     rows = torch.arange(count) * len(cache) // count
-    generator = torch.Generator(device).manual_seed(config.seed)
+    generator = torch.Generator(encoder.mean.device).manual_seed(config.seed)
     plain, first, second = [], [], []
     encoder.eval()
     with torch.inference_mode():

@@ -24,6 +24,7 @@ from stages.represent.config import RepresentConfig
 from stages.represent.learner import Learner, build_learner
 from stages.represent.measure import epochs_between, has_collapsed, learned_enough, measure, warnings_of, watched
 from stages.represent.patch_encoder import fit_patches
+from stages.represent.probe import Probe, load_probe
 from stages.represent.start import start_from
 from stages.shell import Context
 from stages.training.loop import Curve, Loop, Watch
@@ -51,7 +52,7 @@ def produce(config: RepresentConfig, context: Context) -> dict[str, Any]:
     save_encoder(encoder.cpu().to(memory_format=torch.contiguous_format), context.folder)
     seen = images.rows["sha256"].take(pa.array(rows))
     pq.write_table(pa.table({"sha256": seen}), context.folder / ROWS_FILE, compression="zstd")
-    measured = measure(encoder.to(device), config, cache, device)
+    measured = measure(encoder.to(device), config, cache)
     warnings = warnings_of(measured["effective_rank"], encoder.dim, len(rows))
     made = {"rows": len(rows), **learned, **measured, "dim": encoder.dim, "device": device.type}
     return {**made, "warnings": warnings} if warnings else made
@@ -142,11 +143,13 @@ def train(
             loss: Tensor = shared(views, *further, done=state.step / plan.steps)
         return loss
 
-    Loop(context, plan, rate, device).run(state, loss_of, watch_over(config, network, cache, device))
+    Loop(context, plan, rate, device).run(
+        state, loss_of, watch_over(config, network, cache, load_probe(config, context, cache))
+    )
     return state
 
 
-def watch_over(config: RepresentConfig, network: Learner, cache: ImageCache, device: torch.device) -> Watch:
+def watch_over(config: RepresentConfig, network: Learner, cache: ImageCache, probe: Probe) -> Watch:
     """Measure every few epochs what needs no labels, show it, and see when the encoder learned enough."""
     shown: dict[str, float | str] = {}
     between, most = epochs_between(config, len(cache)), watched(len(cache))
@@ -154,8 +157,9 @@ def watch_over(config: RepresentConfig, network: Learner, cache: ImageCache, dev
     def after_epoch(epoch: int) -> dict[str, float]:
         if epoch % between:
             return {}
-        found = measure(network.result, config, cache, device, most)
+        found = measure(network.result, config, cache, most)
         shown.clear()
+        shown.update(probe(network.result))
         if has_collapsed(found["effective_rank"], network.result.dim, most):
             shown["warning"] = "collapsed"
         shown.update(rank=found["effective_rank"], alignment=found["alignment"], uniformity=found["uniformity"])

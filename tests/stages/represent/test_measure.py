@@ -99,3 +99,34 @@ def test_what_counts_as_collapsed() -> None:
     assert not has_collapsed(60.0, 512, 1024)
     assert not has_collapsed(4.0, 512, 8)  # eight images span no more
     assert not has_collapsed(0.0, 512, 2)
+
+
+def test_a_probe_is_shown_and_changes_nothing(
+    images: Artifact, run_stage: RunStage, make_annotations: Callable[..., Artifact], tmp_path: Path
+) -> None:
+    config = CONFIG.model_copy(update={"probe": True})
+    labels = make_annotations([-1] * 32, ["a", "b"], trusted=[0, 1, -1, 0] * 8)
+    inputs, hints = {"images": images.ref}, {"annotations": labels.ref}
+    probed = run_stage(config, produce, inputs, TARGET, hints=hints)
+    shown = [line.metrics for line in read_progress(tmp_path / "work")[0] if line.phase == "train"][-1]
+    assert 0 <= float(shown["probe"]) <= 1
+    assert 0 <= float(shown["knn"]) <= 1
+    plain = run_stage(CONFIG, produce, inputs, OTHER, hints=hints)
+    shown = [line.metrics for line in read_progress(tmp_path / "work")[0] if line.phase == "train"][-1]
+    assert "probe" not in shown  # off unless asked for
+    assert probed.manifest.files == plain.manifest.files
+    same = ("measured", "curve", "effective_rank")
+    assert [probed.metrics[name] for name in same] == [plain.metrics[name] for name in same]
+    assert probed.manifest.inputs == plain.manifest.inputs
+    assert config.identity() == CONFIG.identity()
+
+
+@pytest.mark.parametrize("trusted", [[-1] * 32, [0] + [-1] * 31, None], ids=["none", "one", "other images"])
+def test_without_trusted_rows_there_is_nothing_to_show(
+    images: Artifact, run_stage: RunStage, make_annotations: Callable[..., Artifact], tmp_path: Path,
+    trusted: list[int] | None,
+) -> None:  # fmt: skip
+    config = CONFIG.model_copy(update={"probe": True, "epochs": 1})
+    labels = make_annotations([0] * 8 if trusted is None else [-1] * 32, ["a", "b"], trusted=trusted or [0, 1] * 4)
+    run_stage(config, produce, {"images": images.ref}, TARGET, hints={"annotations": labels.ref})
+    assert all("probe" not in line.metrics for line in read_progress(tmp_path / "work")[0])
