@@ -24,6 +24,7 @@ class Step:
     seconds: float | None
     megabytes: float
     config: str
+    figures: str = ""  # what was measured of it without labels
 
 
 def steps_behind(store: Store, inputs: Mapping[str, Artifact]) -> list[Step]:
@@ -54,7 +55,18 @@ def _step(artifact: Artifact) -> Step:
         seconds=float(seconds) if isinstance(seconds, int | float) else None,
         megabytes=manifest.size() / 1e6,
         config=config if len(config) <= LONGEST_CONFIG else config[:LONGEST_CONFIG] + "\n… (shortened)",
+        figures=figures_of(manifest.metrics) if manifest.kind == "encoders" else "",
     )  # fmt: skip
+
+
+def figures_of(metrics: Mapping[str, Any]) -> str:
+    """Say how an encoder did without labels, as far as it was measured."""
+    dim = metrics.get("dim")
+    words = {
+        "epochs": "{} epochs", "loss": "loss {:.4g}", "effective_rank": f"effective rank {{:.0f}} of {dim}",
+        "alignment": "alignment {:.2f}", "uniformity": "uniformity {:.2f}",
+    }  # fmt: skip
+    return ", ".join(text.format(metrics[name]) for name, text in words.items() if name in metrics)
 
 
 def without_folders(value: Any) -> Any:

@@ -1,8 +1,8 @@
 """Every knob of represent: training an encoder without labels."""
 
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.config import MethodOptions, StageConfig
 from stages.images.augmentation import Augmentation
@@ -14,6 +14,9 @@ VERSIONS: Final[dict[str, int]] = {
 }  # fmt: skip
 
 Method = Literal["simclr", "moco", "simsiam", "byol", "barlow_twins", "vicreg", "dino", "patches"]
+
+
+UNTRAINED: Final[tuple[Method, ...]] = ("patches",)  # made in another way than by steps
 
 
 class SimclrOptions(MethodOptions):
@@ -250,3 +253,10 @@ class RepresentConfig(StageConfig):
     vicreg: VicregOptions = Field(default_factory=VicregOptions, title="VICReg", description="Options of vicreg")
     dino: DinoOptions = Field(default_factory=DinoOptions, title="DINO", description="Options of dino")
     patches: PatchesOptions = Field(default_factory=PatchesOptions, title="Patches", description="Options of patches")
+
+    @model_validator(mode="after")
+    def start_what_trains(self) -> Self:
+        """Refuse a start where there is no training that could go on."""
+        if self.start and self.method in UNTRAINED:
+            raise ValueError(f"method {self.method} trains no network, so it cannot start from an earlier one")
+        return self

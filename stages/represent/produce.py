@@ -43,10 +43,7 @@ def produce(config: RepresentConfig, context: Context) -> dict[str, Any]:
     images = open_images(context.input("images"))
     rows = usable_rows(images)
     cache = ImageCache(load_pixels(images, rows, config.image_size, context), device)
-    try:
-        encoder, learned = make_encoder(config, context, cache, device)
-    except torch.OutOfMemoryError as error:
-        raise out_of_memory(config, error) from error
+    encoder, learned = make_encoder(config, context, cache, device)
     if not context.ranks.main:
         return {}
     save_encoder(encoder.cpu().to(memory_format=torch.contiguous_format), context.folder)
@@ -64,6 +61,16 @@ def make_encoder(
     """Make the encoder by the chosen method; return it with what the making tells."""
     if config.method == "patches":
         return fit_patches(config, context, cache, device)
+    try:
+        return learn(config, context, cache, device)
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(config, error) from error
+
+
+def learn(
+    config: RepresentConfig, context: Context, cache: ImageCache, device: torch.device
+) -> tuple[Encoder, dict[str, Any]]:
+    """Train a network by the loop."""
     network = (
         build_network(config, cache, context.optional_input("start")).to(device).to(memory_format=torch.channels_last)
     )

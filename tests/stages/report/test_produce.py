@@ -14,7 +14,7 @@ from pipeline.artifacts import Artifact, Manifest, Ref, list_files
 from pipeline.store import FileStore
 from stages.report.config import ReportConfig
 from stages.report.produce import produce
-from stages.report.steps import without_folders
+from stages.report.steps import figures_of, without_folders
 
 NAMES = ["left", "right"]
 TRUTH = np.arange(40) % 2
@@ -121,3 +121,9 @@ def test_only_the_last_part_of_a_path_is_shown() -> None:
     assert without_folders(config) == {
         "path": ["…/a.csv", "relative/b.csv"], "seed": 3, "deep": {"url": "s3://bucket/key"},
     }  # fmt: skip
+
+
+def test_an_encoders_figures_are_told_as_far_as_there_are_any() -> None:
+    metrics = {"epochs": 200, "loss": 4.21467, "effective_rank": 93.4, "dim": 512, "alignment": 0.2, "uniformity": -3.1}
+    assert figures_of(metrics) == ("200 epochs, loss 4.215, effective rank 93 of 512, alignment 0.20, uniformity -3.10")
+    assert figures_of({"dim": 512}) == ""

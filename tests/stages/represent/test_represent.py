@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from pipeline.artifacts import Artifact, Ref
@@ -165,6 +166,11 @@ def test_a_training_cannot_go_on_from_another_network(
         ConfigError, match=f"is small_cnn of width 8 for 8 pixels, and not {wanted} as .* Ask for the same"
     ):
         run_stage(CONFIG.model_copy(update=changed), produce, inputs, target)
+
+
+def test_a_method_that_trains_nothing_cannot_start_from_an_encoder() -> None:
+    with pytest.raises(ValidationError, match="patches trains no network, so it cannot start"):
+        RepresentConfig(method="patches", start="latest")
 
 
 def test_too_little_memory_names_the_knobs(
