@@ -73,5 +73,4 @@ def clean_dataset(request: CleanRequest) -> dict[str, Any]:
     if not url:
         raise ConfigError(f"{STORE_ENV} names no store.", "Set it on the worker: a folder or s3://bucket/prefix.")
     root = Path(os.environ.get(DATA_ENV, "."))
-    request = request.model_copy(update={"dataset": request.dataset.resolved(root)})
-    return run_clean(request, open_store(url), LogView(), Resources(), around=as_tasks).to_dict()
+    return run_clean(request.resolved(root), open_store(url), LogView(), Resources(), around=as_tasks).to_dict()

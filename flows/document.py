@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -59,6 +59,11 @@ class CleanRequest(Config):
                 filled[name] = {"seed": seed, **section}
         return filled
 
+    def resolved(self, folder: Path) -> Self:
+        """Make every relative path absolute from a folder."""
+        dataset, represent = self.dataset.resolved(folder), self.represent.resolved(folder)
+        return self.model_copy(update={"dataset": dataset, "represent": represent})
+
 
 def load_document(path: Path, settings: Sequence[str] = (), profile: str = "") -> CleanRequest:
     """Read a YAML file over a profile, lay `--set a.b=value` over both, and check the whole."""
@@ -66,7 +71,7 @@ def load_document(path: Path, settings: Sequence[str] = (), profile: str = "") -
     for setting in settings:
         document = merge(document, parse_setting(setting))
     request = check_document(document, str(path))
-    return request.model_copy(update={"dataset": request.dataset.resolved(path.absolute().parent)})
+    return request.resolved(path.absolute().parent)
 
 
 def check_document(document: dict[str, Any], source: str) -> CleanRequest:

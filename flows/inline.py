@@ -10,7 +10,7 @@ from typing import Protocol
 from flows.catalogue import STAGES
 from flows.child import Children
 from flows.document import CleanRequest
-from flows.lookup import Lookup
+from flows.lookup import Lookup, sealed
 from flows.outcome import CleanResult, describe
 from flows.recipe import RunStage, StageOutcome, clean, stages_of
 from pipeline.artifacts import Artifact, Ref
@@ -75,7 +75,7 @@ class InlineStages:
         work = self.work / stage
         work.mkdir(parents=True, exist_ok=True)
         request = StageRequest(
-            stage=stage, kind=kind, key=key, config=config.model_dump(mode="json"), inputs=dict(inputs),
+            stage=stage, kind=kind, key=key, config=sealed(config).model_dump(mode="json"), inputs=dict(inputs),
             hints=hints, store=self.store.url, work=str(work),
             resources=self.resources.model_copy(update={"processes": processes}),
         )  # fmt: skip

@@ -36,6 +36,10 @@ represent:                     # learns features from the images alone, without 
   image_size: {side:<18}# pixels a side that the network sees
   # backbone: resnet18         # where there is a GPU; or run with `--profile standard`, for a first look `quick`
   # epochs: 200
+  # or, in the place of all these, a network from a file:
+  # method: weights
+  # backbone: resnet50           # any of torchvision, or timm/NAME
+  # weights: {{path: resnet50.pth}}
 """
 TAIL = """
 purify:                        # corrects the labels on the features

@@ -34,8 +34,15 @@ class StageConfig(Config):
                 continue
             if isinstance(value, MethodOptions) and name != method:
                 continue
-            result[name] = value.model_dump(mode="json") if isinstance(value, Config) else value
+            result[name] = counted(value) if isinstance(value, Config) else value
         return result
+
+
+def counted(options: Config) -> dict[str, Any]:
+    """Return the part of some options that decides the output."""
+    extras = {name: field.json_schema_extra for name, field in type(options).model_fields.items()}
+    free = {name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("key") is False}
+    return options.model_dump(mode="json", exclude=free)
 
 
 class MethodOptions(Config):

@@ -43,8 +43,16 @@ def gather(config: ReportConfig, store: Store, inputs: Mapping[str, Artifact]) -
         reliability=audited(labels),
         model=open_model(inputs["model"]).metrics if "model" in inputs else None,
         steps=steps_behind(store, inputs),
+        encoder_warnings=warnings_of_encoder(store, inputs["features"]),
         software=labels.manifest.versions,
     )
+
+
+def warnings_of_encoder(store: Store, features: Artifact) -> Sequence[str]:
+    """Read what the encoder behind the features warns of, where there is one."""
+    ref = features.manifest.inputs.get("encoder")
+    encoder = store.find(ref.kind, ref.key) if ref else None
+    return [str(warning) for warning in encoder.metrics.get("warnings", [])] if encoder else []
 
 
 def broken_rows(artifact: Artifact) -> Sequence[tuple[str, str]]:

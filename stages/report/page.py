@@ -76,7 +76,7 @@ def fixed_parts(found: Findings, config: ReportConfig) -> dict[str, Any]:
         "tiles": sections.tiles(found),
         "actions": sections.actions(found),
         "comparison": sections.comparison(found),
-        "cautions": [str(warning) for warning in found.summary.get("warnings") or []],
+        "cautions": [*found.encoder_warnings, *(str(warning) for warning in found.summary.get("warnings") or [])],
         "audit_words": sections.audit_words(found),
         "noise_words": sections.noise_words(found),
         "noise_svg": svg(noise[0], "noise") if noise else "",

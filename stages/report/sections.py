@@ -29,6 +29,7 @@ class Findings:
     reliability: Sequence[Reliability] = ()
     model: ModelMetrics | None = None
     steps: Sequence[Step] = ()
+    encoder_warnings: Sequence[str] = ()
     software: Mapping[str, str | int] = field(default_factory=dict)
 
     @property

@@ -1,136 +1,43 @@
 """Every knob of represent: training an encoder without labels."""
 
-from typing import Final, Literal, Self
+from pathlib import Path
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.config import MethodOptions, StageConfig
+from pipeline.config import StageConfig
 from stages.images.augmentation import Augmentation
+from stages.represent.brought import WeightsOptions
+from stages.represent.options import (
+    BarlowTwinsOptions,
+    ByolOptions,
+    DinoOptions,
+    MocoOptions,
+    PatchesOptions,
+    SimclrOptions,
+    SimsiamOptions,
+    VicregOptions,
+)
 
 STAGE: Final = "represent"
 KIND: Final = "encoders"
 VERSIONS: Final[dict[str, int]] = {
     "simclr": 1, "moco": 1, "simsiam": 1, "byol": 1, "barlow_twins": 1, "vicreg": 1, "dino": 1, "patches": 1,
+    "weights": 1,
 }  # fmt: skip
 
-Method = Literal["simclr", "moco", "simsiam", "byol", "barlow_twins", "vicreg", "dino", "patches"]
-
-
-UNTRAINED: Final[tuple[Method, ...]] = ("patches",)  # made in another way than by steps
-
-
-class SimclrOptions(MethodOptions):
-    """SimCLR's own knobs; the defaults are the paper's for CIFAR-10."""
-
-    temperature: float = Field(0.5, gt=0, le=10, title="Temperature", description="Scale of the similarities")
-    hidden_dim: int = Field(512, ge=8, le=8192, title="Hidden width", description="Width of the projection head")
-    projection_dim: int = Field(128, ge=8, le=4096, title="Projection", description="Numbers that the loss compares")
-
-
-class MocoOptions(MethodOptions):
-    """MoCo's own knobs; the defaults are the authors' for CIFAR-10 (ImageNet: temperature 0.2, momentum 0.999)."""
-
-    temperature: float = Field(0.1, gt=0, le=10, title="Temperature", description="Scale of the similarities")
-    hidden_dim: int = Field(512, ge=8, le=8192, title="Hidden width", description="Width of the projection head")
-    projection_dim: int = Field(128, ge=8, le=4096, title="Projection", description="Numbers that the loss compares")
-    queue: int = Field(4096, ge=2, le=1_048_576, title="Queue", description="Earlier images to tell a view from")
-    momentum: float = Field(0.99, ge=0, lt=1, title="Momentum", description="Share of the teacher that a step keeps")
-    symmetric: bool = Field(True, title="Both ways", description="Let both views ask; no halves the work of a step")
-    splits: int = Field(
-        8, ge=1, le=256, title="Parts", description="Parts in which the teacher sees a batch, for its batch norm"
-    )
-
-
-class SimsiamOptions(MethodOptions):
-    """SimSiam's own knobs; the defaults are the paper's for CIFAR-10 (ImageNet: 3 layers)."""
-
-    layers: int = Field(2, ge=2, le=5, title="Layers", description="Layers of the projection head")
-    hidden_dim: int = Field(2048, ge=8, le=8192, title="Hidden width", description="Width of the projection head")
-    projection_dim: int = Field(2048, ge=8, le=8192, title="Projection", description="Numbers that the loss compares")
-    predictor_dim: int = Field(
-        512, ge=4, le=8192, title="Predictor", description="Width of the predictor: a bottleneck"
-    )
-
-
-class ByolOptions(MethodOptions):
-    """BYOL's own knobs; the defaults suit small images (the paper on ImageNet: hidden_dim 4096, momentum 0.996)."""
-
-    hidden_dim: int = Field(1024, ge=8, le=8192, title="Hidden width", description="Width of head and predictor")
-    projection_dim: int = Field(256, ge=8, le=4096, title="Projection", description="Numbers that the loss compares")
-    momentum: float = Field(
-        0.99, ge=0, lt=1, title="Momentum", description="Share of the teacher that the first step keeps; it rises to 1"
-    )
-
-
-class BarlowTwinsOptions(MethodOptions):
-    """Barlow Twins' own knobs; a head for small images (the paper on ImageNet: 3 layers, 8192 numbers)."""
-
-    layers: int = Field(2, ge=2, le=5, title="Layers", description="Layers of the projection head")
-    hidden_dim: int = Field(2048, ge=8, le=16_384, title="Hidden width", description="Width of the projection head")
-    projection_dim: int = Field(2048, ge=8, le=16_384, title="Projection", description="Numbers that the loss compares")
-    redundancy: float = Field(
-        5e-3, gt=0, le=10, title="Redundancy", description="Weight of what different numbers have in common"
-    )
-
-
-class VicregOptions(MethodOptions):
-    """VICReg's own knobs; the paper's weights, a head for small images (the paper on ImageNet: 8192 numbers)."""
-
-    layers: int = Field(3, ge=2, le=5, title="Layers", description="Layers of the projection head")
-    hidden_dim: int = Field(2048, ge=8, le=16_384, title="Hidden width", description="Width of the projection head")
-    projection_dim: int = Field(2048, ge=8, le=16_384, title="Projection", description="Numbers that the loss compares")
-    invariance: float = Field(25.0, ge=0, le=1e4, title="Invariance", description="Weight of the views' agreement")
-    variance: float = Field(25.0, ge=0, le=1e4, title="Variance", description="Weight of keeping every number alive")
-    covariance: float = Field(1.0, ge=0, le=1e4, title="Covariance", description="Weight of keeping numbers different")
-
-
-class DinoOptions(MethodOptions):
-    """DINO's own knobs; small images (the paper on ImageNet: 65,536 groups, 8 local views, momentum 0.996)."""
-
-    hidden_dim: int = Field(2048, ge=8, le=8192, title="Hidden width", description="Width of the projection head")
-    bottleneck_dim: int = Field(256, ge=4, le=4096, title="Bottleneck", description="Numbers before the groups")
-    groups: int = Field(2048, ge=8, le=262_144, title="Groups", description="Soft groups that views are sorted into")
-    student_temperature: float = Field(0.1, gt=0, le=10, title="Student's temperature", description="Its softness")
-    teacher_temperature: float = Field(
-        0.04, gt=0, le=10, title="Teacher's temperature", description="Its softness: below the student's"
-    )
-    centre_momentum: float = Field(
-        0.9, ge=0, lt=1, title="Centre's momentum", description="Share of the centre that a step keeps"
-    )
-    momentum: float = Field(
-        0.99, ge=0, lt=1, title="Momentum", description="Share of the teacher that the first step keeps; it rises to 1"
-    )
-    freeze_groups: float = Field(
-        0.01, ge=0, le=1, title="Frozen groups", description="Share of the training in which the groups stay as drawn"
-    )
-    local_views: int = Field(
-        0, ge=0, le=16, title="Local views", description="Small pieces of each image that the student sees as well"
-    )
-    local_scale: float = Field(
-        0.4, ge=0.05, le=1, title="Local size", description="Largest share of the area that a local view shows"
-    )
-
-
-class PatchesOptions(MethodOptions):
-    """What an encoder of patches is made of; learning rates, epochs, batches and backbones mean nothing to it."""
-
-    atoms: int = Field(1024, ge=8, le=8192, title="Atoms", description="Patches that all patches are compared with")
-    patch_size: int = Field(
-        6, ge=2, le=32, title="Patch", description="Pixels per side of a patch; half of image_size at most"
-    )
-    stride: int = Field(
-        1, ge=1, le=8, title="Stride", description="Pixels between patches at 32 pixels a side; 2 is four times faster"
-    )
-    grid: int = Field(2, ge=1, le=4, title="Grid", description="Cells per side in which the answers are averaged")
-    dim: int = Field(512, ge=1, le=4096, title="Features", description="Numbers that stand for an image, at most")
-    images: int = Field(10_000, ge=2, le=1_000_000, title="Images", description="Images to fit on, at most")
-    views: int = Field(3, ge=2, le=32, title="Views", description="Augmented views of each of them")
+Method = Literal["simclr", "moco", "simsiam", "byol", "barlow_twins", "vicreg", "dino", "patches", "weights"]
+LEARNED_SIZE: Final = 32
+OF_WEIGHTS: Final = ("method", "backbone", "width", "image_size", "weights")  # nothing else changes what is brought
+UNTRAINED: Final[tuple[Method, ...]] = ("patches", "weights")  # made in another way than by steps
 
 
 class RepresentConfig(StageConfig):
     """How an encoder is learned from images alone, or which one is taken."""
 
-    method: Method = Field("simclr", title="Method", description="The self-supervised method")
+    method: Method = Field(
+        "simclr", title="Method", description="The self-supervised method, or weights: an encoder from a file"
+    )
     backbone: str = Field(
         "small_cnn",
         pattern=r"^([a-z0-9_]+|timm/[A-Za-z0-9_.]+)$",
@@ -147,12 +54,13 @@ class RepresentConfig(StageConfig):
         description="Channels of small_cnn's first block; others ignore it",
     )
     image_size: int = Field(
-        32,
-        ge=8,
+        0,
+        ge=0,
         le=1024,
-        multiple_of=4,
+        multiple_of=2,
         title="Image size",
-        description="Pixels per side that the network sees; images of any size are scaled and centre-cropped to it",
+        description="Pixels per side that the network sees; images of any size are scaled and centre-cropped to it; "
+        "0: 32 where an encoder is learned, what the backbone was made for with weights",
     )
     epochs: int = Field(100, ge=1, le=10_000, title="Epochs", description="Passes over all images")
     batch_size: int = Field(256, ge=2, le=65_536, title="Batch", description="Images in a step")
@@ -253,6 +161,9 @@ class RepresentConfig(StageConfig):
     vicreg: VicregOptions = Field(default_factory=VicregOptions, title="VICReg", description="Options of vicreg")
     dino: DinoOptions = Field(default_factory=DinoOptions, title="DINO", description="Options of dino")
     patches: PatchesOptions = Field(default_factory=PatchesOptions, title="Patches", description="Options of patches")
+    weights: WeightsOptions = Field(
+        default_factory=WeightsOptions, title="Weights", description="Options of weights: an encoder from a file"
+    )
 
     @model_validator(mode="after")
     def start_what_trains(self) -> Self:
@@ -260,3 +171,28 @@ class RepresentConfig(StageConfig):
         if self.start and self.method in UNTRAINED:
             raise ValueError(f"method {self.method} trains no network, so it cannot start from an earlier one")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _size_of_its_own(cls, fields: Any) -> Any:
+        learned = isinstance(fields, dict) and fields.get("method", "simclr") != "weights"
+        return {**fields, "image_size": LEARNED_SIZE} if learned and not fields.get("image_size") else fields
+
+    @model_validator(mode="after")
+    def _names_what_it_takes(self) -> Self:
+        if 0 < self.image_size < 8:
+            raise ValueError("image_size must be at least 8, or 0.")
+        if self.method == "weights" and not self.weights.path:
+            raise ValueError("represent.weights.path is missing; method weights needs a file.")
+        if self.method == "weights" and self.backbone == "small_cnn" and self.weights.normalise == "own":
+            raise ValueError("represent.backbone must name the network of the weights, such as resnet50 or timm/NAME.")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the output: for weights from elsewhere nothing that is said about training."""
+        counts = super().identity()
+        return {name: counts[name] for name in OF_WEIGHTS} if self.method == "weights" else counts
+
+    def resolved(self, folder: Path) -> Self:
+        """Make relative paths absolute from a folder."""
+        return self.model_copy(update={"weights": self.weights.resolved(folder)})

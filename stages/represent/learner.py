@@ -72,5 +72,7 @@ def build_learner(encoder: Encoder, config: RepresentConfig) -> Learner:
             return Dino(encoder, config.dino)
         case "patches":
             raise ValueError("patches are fitted at once, not learned step by step")
+        case "weights":
+            raise ValueError("weights are brought, not learned")
         case _:
             assert_never(config.method)

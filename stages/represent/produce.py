@@ -37,7 +37,11 @@ BATCH_OF_RATE = 256  # the batch that learning_rate is given for
 
 
 def produce(config: RepresentConfig, context: Context) -> dict[str, Any]:
-    """Decode the images once, train, measure, write encoder and the checksums of what it saw."""
+    """Decode the images once, train, measure, write encoder and the checksums of what it saw; or bring one."""
+    if config.method == "weights":
+        from stages.represent.bring import produce_brought
+
+        return produce_brought(config, context)
     device = pick_device(context.resources.device, context.ranks)
     torch.set_num_threads(context.workers)
     images = open_images(context.input("images"))

@@ -21,7 +21,9 @@ from pipeline.keys import SHELL_VERSION
 
 ROOT = Path(__file__).parents[2]
 RECORD = Path(__file__).with_name("versions.json")
-CARRIERS = re.compile(r"pipeline\.(errors|config|keys|artifacts|requests|progress|store)\b|stages\.shell\b|.*\.config$")
+CARRIERS = re.compile(
+    r"pipeline\.(errors|config|keys|artifacts|requests|progress|store)\b|stages\.shell\b|.*\.(config|options)$"
+)
 PLUMBING = re.compile(r"pipeline\.(errors|requests|progress|store)\b")  # what the shell uses to carry
 TEMPLATES = {".j2", ".css"}
 IGNORED_FIELDS = {"type_params", "type_comment", "kind"}  # these differ between versions of Python

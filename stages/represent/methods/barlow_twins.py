@@ -10,8 +10,8 @@ from torch import Tensor
 
 from stages.networks.encoder import Encoder
 from stages.networks.sharing import all_rows
-from stages.represent.config import BarlowTwinsOptions
 from stages.represent.learner import Learner
+from stages.represent.options import BarlowTwinsOptions
 
 
 class BarlowTwins(Learner):

@@ -14,9 +14,9 @@ from lightly.models.utils import deactivate_requires_grad, update_momentum
 from torch import Tensor, nn
 
 from stages.networks.encoder import Encoder
-from stages.represent.config import ByolOptions
 from stages.represent.core import rising_momentum
 from stages.represent.learner import Learner
+from stages.represent.options import ByolOptions
 
 
 class Byol(Learner):

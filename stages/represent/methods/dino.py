@@ -20,9 +20,9 @@ from stages.images.augment import augment
 from stages.images.augmentation import Augmentation
 from stages.images.draws import uniform
 from stages.networks.encoder import Encoder
-from stages.represent.config import DinoOptions
 from stages.represent.core import rising_momentum
 from stages.represent.learner import Learner
+from stages.represent.options import DinoOptions
 
 SMALLEST_LOCAL = 0.05  # of the image's area
 

@@ -16,8 +16,8 @@ from lightly.utils import dist
 from torch import Tensor, nn
 
 from stages.networks.encoder import Encoder
-from stages.represent.config import MocoOptions
 from stages.represent.learner import Learner
+from stages.represent.options import MocoOptions
 
 
 class MoCo(Learner):

@@ -10,8 +10,8 @@ from lightly.models.modules.heads import SimCLRProjectionHead
 from torch import Tensor
 
 from stages.networks.encoder import Encoder
-from stages.represent.config import SimclrOptions
 from stages.represent.learner import Learner
+from stages.represent.options import SimclrOptions
 
 
 class SimClr(Learner):

@@ -11,8 +11,8 @@ from lightly.models.modules.heads import ProjectionHead, SimSiamPredictionHead
 from torch import Tensor, nn
 
 from stages.networks.encoder import Encoder
-from stages.represent.config import SimsiamOptions
 from stages.represent.learner import Learner
+from stages.represent.options import SimsiamOptions
 
 
 class SimSiam(Learner):

@@ -9,8 +9,8 @@ from lightly.models.modules.heads import VICRegProjectionHead
 from torch import Tensor
 
 from stages.networks.encoder import Encoder
-from stages.represent.config import VicregOptions
 from stages.represent.learner import Learner
+from stages.represent.options import VicregOptions
 
 
 class VicReg(Learner):

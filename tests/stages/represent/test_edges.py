@@ -15,7 +15,8 @@ from stages.embed.config import EmbedConfig
 from stages.embed.produce import produce as embed
 from stages.networks.encoder import load_encoder, save_encoder
 from stages.represent import produce as module
-from stages.represent.config import RepresentConfig, SimclrOptions
+from stages.represent.config import RepresentConfig
+from stages.represent.options import SimclrOptions
 from stages.represent.produce import produce
 
 ENCODERS = Ref(kind="encoders", key="e" * 32)

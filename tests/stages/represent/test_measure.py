@@ -11,8 +11,9 @@ from pipeline.artifacts import Artifact, Ref
 from pipeline.errors import InterruptedRunError
 from pipeline.progress import read_progress
 from stages.images.augmentation import Augmentation
-from stages.represent.config import RepresentConfig, SimclrOptions
+from stages.represent.config import RepresentConfig
 from stages.represent.measure import epochs_between, has_collapsed, learned_enough, watched
+from stages.represent.options import SimclrOptions
 from stages.represent.produce import produce
 from stages.shell.stop import StopFlag
 

@@ -18,8 +18,9 @@ from stages.images.augment import augment
 from stages.images.augmentation import Augmentation
 from stages.networks.encoder import load_encoder
 from stages.represent import produce as module
-from stages.represent.config import RepresentConfig, SimclrOptions
+from stages.represent.config import RepresentConfig
 from stages.represent.core import alignment, effective_rank, uniformity
+from stages.represent.options import SimclrOptions
 from stages.represent.produce import produce
 from stages.shell.stop import StopFlag
 

@@ -8,7 +8,8 @@ import pytest
 from pipeline.artifacts import Ref
 from pipeline.models import open_model
 from stages.images.augmentation import Augmentation
-from stages.represent.config import PatchesOptions, RepresentConfig
+from stages.represent.config import RepresentConfig
+from stages.represent.options import PatchesOptions
 from stages.represent.produce import produce
 
 CONFIG = RepresentConfig(

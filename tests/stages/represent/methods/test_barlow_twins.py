@@ -3,8 +3,8 @@
 import torch
 
 from stages.networks.encoder import Encoder, EncoderDescription
-from stages.represent.config import BarlowTwinsOptions
 from stages.represent.methods.barlow_twins import BarlowTwins
+from stages.represent.options import BarlowTwinsOptions
 
 SMALL = EncoderDescription(backbone="small_cnn", width=8, image_size=8, mean=(0.5,) * 3, std=(0.2,) * 3)
 

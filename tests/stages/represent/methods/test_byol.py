@@ -7,9 +7,9 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from stages.networks.encoder import Encoder, EncoderDescription
-from stages.represent.config import ByolOptions
 from stages.represent.core import rising_momentum
 from stages.represent.methods.byol import Byol
+from stages.represent.options import ByolOptions
 
 SMALL = EncoderDescription(backbone="small_cnn", width=8, image_size=8, mean=(0.5,) * 3, std=(0.2,) * 3)
 

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from stages.images.augmentation import Augmentation
 from stages.networks.encoder import Encoder, EncoderDescription
-from stages.represent.config import DinoOptions
 from stages.represent.methods.dino import Dino, windows
+from stages.represent.options import DinoOptions
 
 SMALL = EncoderDescription(backbone="small_cnn", width=8, image_size=8, mean=(0.5,) * 3, std=(0.2,) * 3)
 PLAIN = Augmentation(crop_scale=1.0, crop_ratio=1.0, flip=False, colour=0, grey=0)

@@ -30,7 +30,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "vicreg": {"hidden_dim": 32, "projection_dim": 32},
     "dino": {"hidden_dim": 32, "bottleneck_dim": 16, "groups": 64, "momentum": 0.9},
 }
-AT_ONCE = ["patches"]  # fitted in one go: a test of their own
+AT_ONCE = ["patches", "weights"]  # fitted in one go, or taken from a file: tests of their own
 METHODS = [*SMALL.items(), ("dino", SMALL["dino"] | {"local_views": 1, "local_scale": 0.8})]
 NAMES = [*SMALL, "dino with local views"]
 HOW = Augmentation(crop_scale=1.0, flip=False, shift=0.1, colour=1.0, grey=0.5)

@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from stages.networks.encoder import Encoder, EncoderDescription
-from stages.represent.config import MocoOptions
 from stages.represent.methods.moco import MoCo
+from stages.represent.options import MocoOptions
 
 SMALL = EncoderDescription(backbone="small_cnn", width=8, image_size=8, mean=(0.5,) * 3, std=(0.2,) * 3)
 

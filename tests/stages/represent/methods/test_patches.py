@@ -14,7 +14,7 @@ from stages.images.augment import augment
 from stages.images.augmentation import Augmentation
 from stages.networks.encoder import Encoder, load_encoder
 from stages.networks.patches import FLAT, ROOT, PatchNetwork, PatchShape
-from stages.represent.config import PatchesOptions, RepresentConfig
+from stages.represent.config import RepresentConfig
 from stages.represent.methods.patches import (
     Moments,
     choose_atoms,
@@ -27,6 +27,7 @@ from stages.represent.methods.patches import (
     set_projection,
     thresholds,
 )
+from stages.represent.options import PatchesOptions
 from stages.represent.produce import produce
 from stages.shell.stop import StopFlag
 

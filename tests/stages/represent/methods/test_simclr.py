@@ -5,8 +5,8 @@ import math
 import torch
 
 from stages.networks.encoder import Encoder, EncoderDescription
-from stages.represent.config import SimclrOptions
 from stages.represent.methods.simclr import SimClr
+from stages.represent.options import SimclrOptions
 
 SMALL = EncoderDescription(backbone="small_cnn", width=8, image_size=8, mean=(0.5,) * 3, std=(0.2,) * 3)
 

@@ -4,8 +4,8 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from stages.networks.encoder import Encoder, EncoderDescription
-from stages.represent.config import SimsiamOptions
 from stages.represent.methods.simsiam import SimSiam
+from stages.represent.options import SimsiamOptions
 
 SMALL = EncoderDescription(backbone="small_cnn", width=8, image_size=8, mean=(0.5,) * 3, std=(0.2,) * 3)
 

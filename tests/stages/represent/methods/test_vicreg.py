@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from stages.networks.encoder import Encoder, EncoderDescription
-from stages.represent.config import VicregOptions
 from stages.represent.methods.vicreg import VicReg
+from stages.represent.options import VicregOptions
 
 SMALL = EncoderDescription(backbone="small_cnn", width=8, image_size=8, mean=(0.5,) * 3, std=(0.2,) * 3)
 
