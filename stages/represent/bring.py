@@ -45,9 +45,8 @@ def produce_brought(config: RepresentConfig, context: Context) -> dict[str, Any]
         load_pixels(images, rows[np.arange(count) * len(rows) // count], Fit(*description.fit), context), device
     )
     strange, warning = doubts(encoder.backbone, cache.batch(torch.arange(count)), description.mean, description.std)
-    measured = measure(
-        encoder, config.model_copy(update={"batch_size": min(config.batch_size, AT_ONCE)}), cache, device
-    )
+    gently = config.model_copy(update={"batch_size": min(config.batch_size, AT_ONCE)})
+    measured = measure(encoder, gently, cache)
     warnings = [w for w in (warning, *warnings_of(measured["effective_rank"], encoder.dim, count)) if w]
     return {
         "rows": len(rows), "sha256": checksum, **brought.told, "image_size": description.image_size,
