@@ -37,6 +37,7 @@ from stages.shell.stop import StopFlag
 
 TRAIN, TEST = ("cifar10-train-0.parquet", "cifar10-train-1.parquet"), ("cifar10-test.parquet",)
 CPU = torch.device("cpu")
+HOW = {"crop_scale": 0.4, "colour": 0.4, "grey": 0.1}
 NEIGHBOURS, CLASSES, BATCH = 20, 10, 256
 PULL = 1e-3  # of the probe's weights to zero
 
@@ -96,7 +97,7 @@ def vote(taught: Tensor, labels: Tensor, asked: Tensor, truth: Tensor) -> float:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     settings: dict[str, Any] = {"method": "patches", "patches": dict(one.split("=", 1) for one in options.set)}
-    config = RepresentConfig.model_validate(settings | {"seed": options.seed})
+    config = RepresentConfig.model_validate(settings | {"seed": options.seed, "augmentation": HOW})
     (pixels, labels), (asked, truth) = load(options.data, TRAIN), load(options.data, TEST)
     train, test = ImageCache(pixels, CPU), ImageCache(asked, CPU)
     started, burned = time.monotonic(), time.process_time()

@@ -22,7 +22,7 @@ from stages.represent.options import (
 STAGE: Final = "represent"
 KIND: Final = "encoders"
 VERSIONS: Final[dict[str, int]] = {
-    "simclr": 1, "moco": 1, "simsiam": 1, "byol": 1, "barlow_twins": 1, "vicreg": 1, "dino": 1, "patches": 1,
+    "simclr": 1, "moco": 1, "simsiam": 1, "byol": 1, "barlow_twins": 1, "vicreg": 1, "dino": 1, "patches": 2,
     "weights": 1,
 }  # fmt: skip
 

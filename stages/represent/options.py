@@ -100,14 +100,14 @@ class DinoOptions(MethodOptions):
 class PatchesOptions(MethodOptions):
     """What an encoder of patches is made of; learning rates, epochs, batches and backbones mean nothing to it."""
 
-    atoms: int = Field(1024, ge=8, le=8192, title="Atoms", description="Patches that all patches are compared with")
+    atoms: int = Field(512, ge=8, le=8192, title="Atoms", description="Patches that all patches are compared with")
     patch_size: int = Field(
         6, ge=2, le=32, title="Patch", description="Pixels per side of a patch; half of image_size at most"
     )
     stride: int = Field(
         1, ge=1, le=8, title="Stride", description="Pixels between patches at 32 pixels a side; 2 is four times faster"
     )
-    grid: int = Field(2, ge=1, le=4, title="Grid", description="Cells per side in which the answers are averaged")
+    grid: int = Field(3, ge=1, le=4, title="Grid", description="Cells per side in which the answers are averaged")
     dim: int = Field(512, ge=1, le=4096, title="Features", description="Numbers that stand for an image, at most")
-    images: int = Field(10_000, ge=2, le=1_000_000, title="Images", description="Images to fit on, at most")
-    views: int = Field(3, ge=2, le=32, title="Views", description="Augmented views of each of them")
+    images: int = Field(16_000, ge=2, le=1_000_000, title="Images", description="Images to fit on, at most")
+    views: int = Field(2, ge=2, le=32, title="Views", description="Augmented views of each of them")

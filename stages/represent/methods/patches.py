@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from stages.networks.patches import FLAT, PatchNetwork
 
-WHITENING_FLOOR = 0.01  # ε, of the mean eigenvalue: directions with less are noise of the camera and of JPEG
-PASSING = 0.1  # share of patches that an atom answers to
-RIDGE = 0.1  # ρ, of the mean variance between views
+WHITENING_FLOOR = 0.1  # ε, of the mean eigenvalue: directions with less are noise of the camera and of JPEG
+PASSING = 0.25  # share of patches that an atom answers to
+RIDGE = 0.3  # ρ, of the mean variance between views
 OVERSAMPLING = 1.25  # directions that are iterated beside those that are kept
 ITERATIONS = 15
 
