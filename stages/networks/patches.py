@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from pipeline.config import Config
 
-CHUNK = 16  # images at a time: their answers stay in a CPU's cache, which is worth a factor of two
+CHUNK = {"cpu": 16, "cuda": 256}  # images at a time: on a CPU their answers stay in its cache, twice as fast
 FLAT = 0.08  # contrast, in standard deviations of the dataset's pixels, below which a patch counts as flat
 ROOT = 1e-4  # keeps the square root's gradient finite where nothing answers
 
@@ -42,7 +42,7 @@ class PatchNetwork(nn.Module):
 
     def codes(self, images: Tensor) -> Tensor:
         """Pool what the atoms answer to all patches, and the colours: [n, (atoms + 3) × grid²]."""
-        return torch.cat([self._codes(some) for some in torch.split(images, CHUNK)])
+        return torch.cat([self._codes(some) for some in torch.split(images, CHUNK.get(images.device.type, 64))])
 
     def _codes(self, images: Tensor) -> Tensor:
         images = images.contiguous(memory_format=torch.channels_last)

@@ -28,7 +28,10 @@ VERSIONS: Final[dict[str, int]] = {
 
 Method = Literal["simclr", "moco", "simsiam", "byol", "barlow_twins", "vicreg", "dino", "patches", "weights"]
 LEARNED_SIZE: Final = 32
-OF_WEIGHTS: Final = ("method", "backbone", "width", "image_size", "weights")  # nothing else changes what is brought
+DECIDING: Final = {  # where nothing is trained by steps, nothing else changes the encoder
+    "weights": ("method", "backbone", "width", "image_size", "weights"),
+    "patches": ("method", "image_size", "seed", "augmentation", "patches"),
+}
 UNTRAINED: Final[tuple[Method, ...]] = ("patches", "weights")  # made in another way than by steps
 
 
@@ -189,9 +192,9 @@ class RepresentConfig(StageConfig):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """Return what decides the output: for weights from elsewhere nothing that is said about training."""
+        """Return what decides the output: nothing that is said about training where nothing is trained."""
         counts = super().identity()
-        return {name: counts[name] for name in OF_WEIGHTS} if self.method == "weights" else counts
+        return {name: counts[name] for name in DECIDING.get(self.method, counts)}
 
     def resolved(self, folder: Path) -> Self:
         """Make relative paths absolute from a folder."""

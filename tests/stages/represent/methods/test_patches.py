@@ -226,6 +226,18 @@ def test_images_without_contrast_make_finite_features(
     assert artifact.metrics["effective_rank"] == pytest.approx(0, abs=1)
 
 
+def test_what_is_said_about_training_does_not_name_another_encoder() -> None:
+    said = {"epochs": 3, "backbone": "resnet18", "learning_rate": 1.0, "batch_size": 8}
+    assert CONFIG.model_copy(update=said).identity() == CONFIG.identity()
+    for field, value in {
+        "seed": 1,
+        "image_size": 12,
+        "augmentation": Augmentation(),
+        "patches": PatchesOptions(),
+    }.items():
+        assert CONFIG.model_copy(update={field: value}).identity() != CONFIG.identity()
+
+
 def test_a_wish_to_stop_is_heard(make_images: MakeImages, run_stage: RunStage) -> None:
     stop = StopFlag()
     stop.request(15)
