@@ -9,10 +9,12 @@ import pytest
 
 from flows import child
 from flows.child import Children
+from flows.child import command as child_command
 from pipeline.errors import (
     ConfigError,
     EndedWithoutCheckpointError,
     InterruptedRunError,
+    RankLostError,
     StageFailedError,
     TerminatedError,
 )
@@ -24,6 +26,8 @@ PROGRAMS = {
     "ProgressWriter(pathlib.Path('.')).report('fit', 3, 3)",
     "polite": "import json; open('error.json','w').write("
     "json.dumps({'code':'config','message':'no','remedy':'yes','exit_code':2})); raise SystemExit(2)",
+    "lost": "import json; open('error.json','w').write("
+    "json.dumps({'code':'rank_lost','message':'gone','remedy':'again','exit_code':1})); raise SystemExit(1)",
     "crash": "raise RuntimeError('boom')",
     "early": "import signal, time; open('ready','w').close()\ntry: time.sleep(60)\n"
     "except KeyboardInterrupt: raise SystemExit(1)",
@@ -115,3 +119,18 @@ def test_a_second_signal_ends_a_deaf_child_at_once(run, tmp_path: Path) -> None:
     with pytest.raises(EndedWithoutCheckpointError, match="ended at once"):
         run("deaf")
     assert time.monotonic() - started < 20
+
+
+def test_several_processes_are_started_by_torchrun_and_one_as_it_is() -> None:
+    path = Path("/w/request.json")
+    one = child_command("represent", path)
+    assert one == [sys.executable, "-P", "-m", "stages.represent", "/w/request.json"]
+    two = child_command("represent", path, 2)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    assert two == [sys.executable, "-P", *launcher, *one[3:]]
+    assert child.environment()["PYTHONSAFEPATH"] == "1"
+
+
+def test_a_lost_process_is_told_as_such(run) -> None:
+    with pytest.raises(RankLostError, match="gone again"):
+        run("lost")
