@@ -10,14 +10,14 @@ from typing import Protocol
 from flows.catalogue import STAGES
 from flows.child import Children
 from flows.document import CleanRequest
-from flows.lookup import Lookup, sealed
+from flows.lookup import Lookup
 from flows.outcome import CleanResult, describe
 from flows.recipe import RunStage, StageOutcome, clean, stages_of
 from pipeline.artifacts import Artifact, Ref
 from pipeline.config import StageConfig
 from pipeline.errors import InterruptedRunError, PuriflowError, StageFailedError
 from pipeline.progress import ProgressLine
-from pipeline.requests import Resources, StageRequest
+from pipeline.requests import Resources
 from pipeline.store import Store
 from pipeline.store.published import publish_labels
 from pipeline.store.runs import RunArtifact, RunRecord, State, begin_run, newest_run, save_run
@@ -68,19 +68,15 @@ class InlineStages:
 
     def make(self, stage: str, key: str, config: StageConfig, inputs: Mapping[str, Ref]) -> Artifact:
         """Compute one artifact in a child process."""
-        kind = STAGES[stage].kind
-        processes = self.resources.processes if STAGES[stage].shared else 1
         data = self.record.artifacts.get("ingest")
-        hints = self.lookup.hints(stage, config, data.ref if data else None)
+        processes = self.resources.processes if STAGES[stage].shared else 1
+        resources = self.resources.model_copy(update={"processes": processes})
         work = self.work / stage
         work.mkdir(parents=True, exist_ok=True)
-        request = StageRequest(
-            stage=stage, kind=kind, key=key, config=sealed(config).model_dump(mode="json"), inputs=dict(inputs),
-            hints=hints, store=self.store.url, work=str(work),
-            resources=self.resources.model_copy(update={"processes": processes}),
-        )  # fmt: skip
+        request = self.lookup.request(stage, key, config, inputs, data.ref if data else None)
+        request = request.model_copy(update={"work": str(work), "resources": resources})
         self.children.run(request, lambda line: self.observer.progress(stage, line))
-        artifact = self.store.find(kind, key)
+        artifact = self.store.find(request.kind, key)
         if artifact is None:
             raise StageFailedError(f"{stage} ended well but published nothing.", "Please report this.")
         return artifact

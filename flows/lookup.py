@@ -13,6 +13,7 @@ from pipeline.datasets.growth import covered
 from pipeline.datasets.sources import fingerprint
 from pipeline.errors import MissingArtifactError
 from pipeline.keys import artifact_key
+from pipeline.requests import StageRequest
 from pipeline.store import Store
 from pipeline.weights import checked_weights
 from stages.ingest.config import DatasetConfig
@@ -49,6 +50,15 @@ class Lookup:
         if not isinstance(config, RepresentConfig) or config.start == "" or (config.start == "latest" and not start):
             return dict(inputs)
         return {**inputs, "start": self.named_encoder(config.start).ref}
+
+    def request(
+        self, stage: str, key: str, config: StageConfig, inputs: Mapping[str, Ref], data: Ref | None = None
+    ) -> StageRequest:
+        """Write down what a stage program is told, but for the place to work and what it may spend."""
+        return StageRequest(
+            stage=stage, kind=STAGES[stage].kind, key=key, config=sealed(config).model_dump(mode="json"),
+            inputs=dict(inputs), hints=self.hints(stage, config, data), store=self.store.url, work="",
+        )  # fmt: skip
 
     def find(self, stage: str, config: StageConfig, inputs: Mapping[str, Ref]) -> tuple[str, Artifact | None]:
         """Look up what a stage would make; an encoder may also be an earlier one that still serves."""

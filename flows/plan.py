@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from flows.document import CleanRequest
 from flows.inline import lookup_for
@@ -24,15 +25,19 @@ class _FirstMissError(Exception):
     """The first stage that will run is found."""
 
 
-def plan_clean(request: CleanRequest, store: Store) -> list[PlannedStage]:
-    """Go through the recipe as far as artifacts are there."""
+def plan_clean(request: CleanRequest, store: Store, folder: Path | None = None) -> list[PlannedStage]:
+    """Go through the recipe as far as artifacts are there; write the first missing stage's request into a folder."""
     lookup = lookup_for(store, request.dataset.name)
     planned: list[PlannedStage] = []
 
     def look(stage: str, config: StageConfig, inputs: Mapping[str, Ref]) -> StageOutcome:
-        key, found = lookup.find(stage, config, lookup.inputs_of(config, inputs))
+        inputs = lookup.inputs_of(config, inputs)
+        key, found = lookup.find(stage, config, inputs)
         planned.append(PlannedStage(stage, "cached" if found else "run", key))
         if found is None:
+            if folder is not None:
+                told = lookup.request(stage, key, config, inputs)
+                told.model_copy(update={"work": str(folder.absolute())}).save(folder / f"{stage}.json")
             raise _FirstMissError
         return StageOutcome(stage, found, True, 0.0)
 

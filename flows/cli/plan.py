@@ -1,7 +1,9 @@
 """`puriflow plan`: what a run would do."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 
 from flows.cli.options import AsJson, Document, Profile, Settings, StoreUrl, opened
@@ -15,7 +17,17 @@ WORDS = {"cached": "cached", "run": "will run", "later": "will run, unless its i
 
 
 def command(
-    document: Document, store: StoreUrl = "", settings: Settings = None, profile: Profile = "", as_json: AsJson = False
+    document: Document,
+    store: StoreUrl = "",
+    settings: Settings = None,
+    profile: Profile = "",
+    request_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--request", metavar="FOLDER", help="Write the request of the first stage that will run, for schedulers"
+        ),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say what is cached, what will run, and what it will cost.
 
@@ -27,7 +39,7 @@ def command(
 
     request = load_document(document, settings or [], profile)
     place = opened(store, document.absolute().parent)
-    stages = estimate(plan_clean(request, place), place)
+    stages = estimate(plan_clean(request, place, request_folder), place)
     record = {
         "dataset": request.dataset.name, "store": place.url, "stages": [s.to_dict() for s in stages],
         "seconds": total([s.seconds for s in stages]), "bytes": total([s.bytes for s in stages]),

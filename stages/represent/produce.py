@@ -47,6 +47,8 @@ def produce(config: RepresentConfig, context: Context) -> dict[str, Any]:
     images = open_images(context.input("images"))
     rows = usable_rows(images)
     cache = ImageCache(load_pixels(images, rows, config.image_size, context), device)
+    if config.method == "patches" and not context.ranks.main:  # one process makes them
+        return {}
     encoder, learned = make_encoder(config, context, cache, device)
     if not context.ranks.main:
         return {}
