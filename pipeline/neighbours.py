@@ -1,5 +1,6 @@
 """The neighbours artifact: for each sample its nearest others, how strange it is, and what it repeats."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,19 +16,23 @@ KIND = "neighbours"
 INDICES_FILE = "neighbours.npy"
 SIMILARITY_FILE = "similarity.npy"
 EVIDENCE_FILE = "evidence.parquet"
+CENTRE_FILE = "centre.npy"  # what cosines are seen from
 INDEX_FILE = "index.faiss"
 EVIDENCE_SCHEMA = pa.schema(
     [("sample_id", pa.string()), ("outlier_score", pa.float32()), ("duplicate_of", pa.string())]
 )
+
+Indices = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Neighbours:
     """The neighbours of N samples, in the order of the features' rows."""
 
-    indices: npt.NDArray[np.int32]  # [N, k], nearest first, the row itself left out, -1 where there is none
-    similarity: npt.NDArray[np.float16]  # [N, k], cosine of the centred features
-    outlier_score: npt.NDArray[np.float32]  # [N], 0..1, higher is stranger; NaN for broken rows (null on disk)
+    indices: Indices  # [N, k], nearest first, the row itself left out, -1 where there is none
+    similarity: Floats  # [N, k], cosine of the centred features, 0 where there is no neighbour
+    outlier_score: Floats  # [N], 0..1, higher is stranger; NaN for broken rows (null on disk)
     duplicate_of: npt.NDArray[np.object_]  # [N], the id of the earliest row that this one repeats, or None
 
     def __len__(self) -> int:
@@ -39,17 +44,39 @@ class Neighbours:
         return int(self.indices.shape[1])
 
 
-def write_neighbours(folder: Path, sample_ids: npt.NDArray[np.object_], neighbours: Neighbours) -> None:
-    """Write the files of the artifact, the index aside."""
-    np.save(folder / INDICES_FILE, neighbours.indices.astype(np.int32), allow_pickle=False)
-    np.save(folder / SIMILARITY_FILE, neighbours.similarity.astype(np.float16), allow_pickle=False)
-    score = neighbours.outlier_score
+def reserved_array(path: Path, shape: tuple[int, int], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+    """Map a new .npy file whose space is taken at once: a full disk is an error here, not a crash at some write."""
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
+def create_lists(folder: Path, rows: int, k: int) -> tuple[Indices, Floats]:
+    """Create the two tables of the artifact, still without any neighbour, to be filled in place."""
+    indices = reserved_array(folder / INDICES_FILE, (rows, k), np.int32)
+    similarity = reserved_array(folder / SIMILARITY_FILE, (rows, k), np.float32)
+    indices[:] = -1
+    return indices, similarity
+
+
+def write_evidence(
+    folder: Path, sample_ids: npt.NDArray[np.object_], score: Floats, duplicate_of: npt.NDArray[np.object_]
+) -> None:
+    """Write what the lists tell of each row."""
     columns = [
         pa.array(sample_ids, pa.string()),
         pa.array(score, pa.float32(), mask=np.isnan(score)),
-        pa.array(neighbours.duplicate_of, pa.string()),
+        pa.array(duplicate_of, pa.string()),
     ]
     pq.write_table(pa.table(columns, schema=EVIDENCE_SCHEMA), folder / EVIDENCE_FILE, compression="zstd")
+
+
+def write_neighbours(folder: Path, sample_ids: npt.NDArray[np.object_], neighbours: Neighbours) -> None:
+    """Write lists and evidence that are in memory."""
+    np.save(folder / INDICES_FILE, neighbours.indices.astype(np.int32), allow_pickle=False)
+    np.save(folder / SIMILARITY_FILE, neighbours.similarity.astype(np.float32), allow_pickle=False)
+    write_evidence(folder, sample_ids, neighbours.outlier_score, neighbours.duplicate_of)
 
 
 def open_neighbours(artifact: Artifact) -> Neighbours:

@@ -1,23 +1,30 @@
 """Read or make features, then find neighbours, strangers and duplicates."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
 from pipeline.artifacts import Artifact
 from pipeline.errors import DataError
 from pipeline.features import Features, open_features
-from pipeline.neighbours import INDEX_FILE, Neighbours, write_neighbours
-from stages.embed.config import EmbedConfig
-from stages.embed.core import directions, earliest_twins, mean_row, outlier_scores, without_self
+from pipeline.neighbours import CENTRE_FILE, Floats, create_lists, write_evidence
+from stages.embed.config import VERSIONS, EmbedConfig
+from stages.embed.core import Pairs, earliest_twins, outlier_scores
+from stages.embed.directions import Directions, pick_centre
 from stages.embed.encode import embed_images
-from stages.embed.search import search
+from stages.embed.growth import find_earlier
+from stages.embed.lists import Lists, fill_by_cells, fill_exactly, is_exact
+from stages.embed.search import Tasks
 from stages.networks.devices import pick_device
+from stages.networks.encoder import CENTRE_FILE as ENCODER_CENTRE_FILE
 from stages.shell import Context
 
-CHUNK_ROWS = 8192
+CHUNK_ROWS = 65_536
+CHUNKS = 16
 
 
 def produce(config: EmbedConfig, context: Context) -> dict[str, Any]:
@@ -27,72 +34,79 @@ def produce(config: EmbedConfig, context: Context) -> dict[str, Any]:
     artifact = given or embed_images(config, context)
     context.extra_inputs["features"] = artifact.ref
     features = open_features(artifact)
-    rows = np.flatnonzero(features.ok)
-    if len(rows) == 0:
-        raise DataError(f"none of the {len(features)} rows has features.", "See the reasons in the listing of ingest.")
-    indices, similarity = find_neighbours(unit_vectors(features, rows), config.k, context)
-    twins = earliest_twins(indices, similarity, features.sha256[rows], config.duplicate_similarity)
-    neighbours = spread(rows, features.sample_ids, (indices, similarity, twins), config.k)
-    write_neighbours(context.folder, features.sample_ids, neighbours)
+    directions = directions_of(features, context)
+    lists = Lists(*create_lists(context.folder, len(features), config.k), min(config.k, len(directions) - 1))
+    searched = find_neighbours(config, context, features, directions, lists)
+    similarity = mean_similarity(lists, directions.rows)
+    twins = earliest_twins(same_pairs(lists, features, directions.rows, config.duplicate_similarity), len(features))
+    write_told(context, features, directions.rows, similarity, twins)
     return {
-        "rows": len(features), "usable": len(rows), "dim": features.dim, "k": config.k,
-        **effort(artifact, made_here=given is None),
-        "duplicates": int((twins != np.arange(len(rows))).sum()),
-        "mean_similarity": round(float(similarity.mean()), 4) if similarity.size else 0.0,
+        "rows": len(features), "usable": len(directions), "dim": features.dim, "k": config.k,
+        **effort(artifact, made_here=given is None), **searched, "version": VERSIONS[""],
+        "duplicates": int((twins != np.arange(len(features))).sum()),
+        "mean_similarity": round(float(similarity.mean()), 4),
     }  # fmt: skip
 
 
-def unit_vectors(features: Features, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Centre the usable rows at their mean and scale them to length 1, [n, d]."""
-
-    def chunks() -> Any:
-        return (features.take(rows[start : start + CHUNK_ROWS]) for start in range(0, len(rows), CHUNK_ROWS))
-
-    vectors = np.empty((len(rows), features.dim), np.float32)
-    start = 0
-    for chunk in directions(chunks(), mean_row(chunks())):
-        vectors[start : start + len(chunk)] = chunk
-        start += len(chunk)
-    return vectors
+def directions_of(features: Features, context: Context) -> Directions:
+    """Choose what the usable rows are seen from, and write it down."""
+    rows = np.flatnonzero(features.ok)
+    if len(rows) == 0:
+        raise DataError(f"none of the {len(features)} rows has features.", "See the reasons in the listing of ingest.")
+    encoder = context.optional_input("encoder")
+    given = None
+    if encoder is not None and encoder.has(ENCODER_CENTRE_FILE):
+        given = np.load(encoder.path(ENCODER_CENTRE_FILE), allow_pickle=False).astype(np.float64)
+    centre = pick_centre(features, rows, given)
+    np.save(context.folder / CENTRE_FILE, centre, allow_pickle=False)
+    return Directions(features, rows, centre)
 
 
 def find_neighbours(
-    vectors: NDArray[np.float32], k: int, context: Context
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Find the k nearest others of every row, or all others where there are fewer."""
-    count = len(vectors)
-    k = min(k, count - 1)
-    indices, similarity = np.empty((count, k), np.int64), np.empty((count, k), np.float32)
-    device = pick_device(context.resources.device)
-    for start, near, alike in search(vectors, k + 1, device, context.workers, context.folder / INDEX_FILE):
-        end = start + len(near)
-        indices[start:end], similarity[start:end] = without_self(near, alike, start)
-        context.progress.report("neighbours", end, count, "rows")
-        context.stop.check()
-    return indices, np.clip(similarity, -1.0, 1.0)
+    config: EmbedConfig, context: Context, features: Features, directions: Directions, lists: Lists
+) -> dict[str, Any]:
+    """Fill the lists in the way that fits the number of rows."""
+    tasks = Tasks(pick_device(context.resources.device), context.workers)
+    if not is_exact(config, len(directions), tasks):
+        return fill_by_cells(config, lists, directions, context, tasks)
+    earlier = find_earlier(context.hint("previous"), features, directions, config.k)
+    return fill_exactly(lists, directions, context, tasks, earlier)
 
 
-def spread(
-    rows: NDArray[np.int64],
-    sample_ids: NDArray[np.object_],
-    found: tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]],
-    k: int,
-) -> Neighbours:
-    """Put what was found among usable rows in its place among all rows."""
-    indices, similarity, twins = found
-    result = Neighbours(
-        indices=np.full((len(sample_ids), k), -1, np.int32),
-        similarity=np.zeros((len(sample_ids), k), np.float16),
-        outlier_score=np.full(len(sample_ids), np.nan, np.float32),
-        duplicate_of=np.full(len(sample_ids), None, dtype=object),
-    )
-    width = indices.shape[1]
-    result.indices[rows, :width] = rows[indices]
-    result.similarity[rows, :width] = similarity
-    result.outlier_score[rows] = outlier_scores(similarity)
-    repeats = twins != np.arange(len(rows))
-    result.duplicate_of[rows[repeats]] = sample_ids[rows[twins[repeats]]]
-    return result
+def parts(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Cut rows into runs, of which there are few."""
+    size = max(CHUNK_ROWS, len(rows) // CHUNKS)
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def mean_similarity(lists: Lists, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Average the similarities of each usable row to its neighbours [n]; 0 where there is none."""
+    width = max(lists.width, 1)
+    means = [lists.similarity[some, :width].mean(axis=1, dtype=np.float64) for some in parts(rows)]
+    return np.concatenate(means)
+
+
+def same_pairs(lists: Lists, features: Features, rows: NDArray[np.int64], threshold: float) -> Iterator[Pairs]:
+    """Name the pairs of rows whose content is byte-identical or whose similarity reaches the threshold."""
+    content = features.rows["sha256"].take(pa.array(rows)).combine_chunks().dictionary_encode().indices.to_numpy()
+    _, first, group = np.unique(content, return_index=True, return_inverse=True)
+    yield rows, rows[first[group]]
+    for some in parts(rows):
+        places, columns = np.nonzero(lists.similarity[some, : lists.width] >= threshold)
+        yield some[places], lists.indices[some[places], columns]
+
+
+def write_told(
+    context: Context, features: Features, rows: NDArray[np.int64], similarity: NDArray[np.float64],
+    twins: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Write how strange each row is and which earlier one it repeats."""
+    score: Floats = np.full(len(features), np.nan, np.float32)
+    score[rows] = outlier_scores(similarity)
+    repeats = np.flatnonzero(twins != np.arange(len(features)))
+    duplicate_of = np.full(len(features), None, dtype=object)
+    duplicate_of[repeats] = features.sample_ids[twins[repeats]]
+    write_evidence(context.folder, features.sample_ids, score, duplicate_of)
 
 
 def effort(features: Artifact, made_here: bool) -> dict[str, int]:

@@ -1,60 +1,90 @@
-"""Exact nearest neighbours by inner product: faiss on a CPU, plain torch on a GPU and where faiss is absent."""
+"""Exact nearest rows by inner product: multiply and take the largest, in tasks of one thread each."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from stages.shell.ahead import run_ahead
 
-QUERIES = 1024
-SCORES = 2**26  # similarities held at a time by torch
+QUERIES = 512
+SCORES = {"cpu": 2**25, "cuda": 2**30}  # similarities that a task holds at a time
+GROUP = 8
 
-Vectors = NDArray[np.float32]
-Found = tuple[int, NDArray[np.int64], NDArray[np.float32]]  # first row, indices [n, k], similarities [n, k]
-
-
-def load_faiss() -> Any:
-    """Import faiss, None where it is not installed."""
-    try:
-        import faiss
-    except ImportError:
-        return None
-    return faiss
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def search(vectors: Vectors, k: int, device: torch.device, threads: int, index_file: Path) -> Iterator[Found]:
-    """Find the k nearest rows of every row, itself included, chunk by chunk; where faiss is there, write its index."""
-    faiss = load_faiss()
-    if faiss is not None:
-        index = faiss.IndexFlatIP(vectors.shape[1])
-        index.add(vectors)
-        faiss.write_index(index, str(index_file))
-        if device.type == "cpu":
-            return search_by_faiss(faiss, index, vectors, k, threads)
-    base = torch.from_numpy(vectors).to(device)
-    size = min(QUERIES, max(1, SCORES // max(len(vectors), 1)))
-    return (search_by_torch(base, vectors, k, start, size) for start in range(0, len(vectors), size))
+class Found(NamedTuple):
+    """The nearest others of some rows, nearest first."""
+
+    rows: NDArray[np.int64]  # [n]
+    indices: NDArray[np.int64]  # [n, k]
+    similarity: NDArray[np.float32]  # [n, k]
 
 
-def search_by_faiss(faiss: Any, index: Any, vectors: Vectors, k: int, threads: int) -> Iterator[Found]:
-    """Search in chunks of one thread each: the same bits for any number of threads, and no thread waits for another."""
+@dataclass(frozen=True)
+class Tasks:
+    """Where sums are done: threads that each compute alone (the same bits for any number of them), or a GPU."""
+
+    device: torch.device
+    threads: int
+
+    def run(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Apply `work` to all items and yield the results in order."""
+        if self.device.type != "cpu":
+            yield from map(work, items)
+            return
+        with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield from run_ahead(pool, work, items, 2 * self.threads)
+
+    @property
+    def scores(self) -> int:
+        """Return how many similarities a task may hold."""
+        return SCORES.get(self.device.type, SCORES["cpu"])
+
+
+def search(base: Tensor, rows: NDArray[np.int64], k: int, tasks: Tasks) -> Iterator[Found]:
+    """Find the k nearest others of some rows among all rows of the base [n, d], chunk by chunk."""
+    size = min(QUERIES, max(1, tasks.scores // len(base)))
 
     def find(start: int) -> Found:
-        similarity, indices = index.search(vectors[start : start + QUERIES], k)
-        return start, indices, similarity
+        some = rows[start : start + size]
+        places = torch.from_numpy(some).to(base.device)
+        scores = base[places] @ base.T
+        scores[torch.arange(len(some), device=base.device), places] = -torch.inf
+        return found(some, *largest(scores, k))
 
-    starts = range(0, len(vectors), QUERIES)
-    with ThreadPoolExecutor(threads, initializer=faiss.omp_set_num_threads, initargs=(1,)) as pool:
-        yield from run_ahead(pool, find, starts, 2 * threads)
+    return tasks.run(find, range(0, len(rows), size))
 
 
-def search_by_torch(base: torch.Tensor, vectors: Vectors, k: int, start: int, size: int) -> Found:
-    """Multiply and take the largest; exact, as `IndexFlatIP` is."""
-    scores = torch.from_numpy(vectors[start : start + size]).to(base.device) @ base.T
-    similarity, indices = scores.topk(k, dim=1)
-    return start, indices.cpu().numpy(), similarity.cpu().numpy()
+def found(rows: NDArray[np.int64], similarity: Tensor, indices: Tensor) -> Found:
+    """Order each list by similarity, and by row where that is equal."""
+    near, alike = indices.cpu().numpy(), similarity.cpu().numpy()
+    order = np.lexsort((near, -alike), axis=1)
+    return Found(rows, np.take_along_axis(near, order, 1), np.take_along_axis(alike, order, 1))
+
+
+def largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k largest of each row and their columns, as `topk` does in thrice the time.
+
+    The columns are dealt into groups of 8. The k groups with the largest maxima hold the k largest numbers.
+    """
+    width = scores.shape[1] // GROUP
+    if width < GROUP * k:
+        return scores.topk(k, dim=1)
+    whole = scores[:, : width * GROUP].view(len(scores), GROUP, width)
+    best = whole[:, 0].clone()
+    for place in range(1, GROUP):
+        torch.maximum(best, whole[:, place], out=best)
+    groups = best.topk(k, dim=1, sorted=False).indices
+    members = width * torch.arange(GROUP, device=scores.device)
+    rest = torch.arange(width * GROUP, scores.shape[1], device=scores.device).expand(len(scores), -1)
+    columns = torch.cat([(groups[:, :, None] + members).flatten(1), rest], dim=1)
+    values, places = scores.gather(1, columns).topk(k, dim=1)
+    return values, columns.gather(1, places)

@@ -15,6 +15,7 @@ from stages.networks.weights import load_weights, save_weights
 
 WEIGHTS_FILE = "encoder.safetensors"
 DESCRIPTION_FILE = "encoder.json"
+CENTRE_FILE = "centre.npy"  # mean of the features of images it was trained on: cosines are seen from there
 
 
 class EncoderDescription(Config):

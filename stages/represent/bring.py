@@ -13,10 +13,10 @@ from stages.images.cache import ImageCache
 from stages.images.decoding import Fit
 from stages.images.load import load_pixels
 from stages.networks.devices import pick_device
-from stages.networks.encoder import save_encoder
+from stages.networks.encoder import CENTRE_FILE, save_encoder
 from stages.networks.familiarity import doubts
 from stages.represent.config import RepresentConfig
-from stages.represent.measure import measure, warnings_of
+from stages.represent.measure import mean_feature, measure, warnings_of
 from stages.represent.methods.weights import bring
 from stages.represent.produce import ROWS_FILE, usable_rows
 from stages.shell import Context
@@ -47,6 +47,7 @@ def produce_brought(config: RepresentConfig, context: Context) -> dict[str, Any]
     strange, warning = doubts(encoder.backbone, cache.batch(torch.arange(count)), description.mean, description.std)
     gently = config.model_copy(update={"batch_size": min(config.batch_size, AT_ONCE)})
     measured = measure(encoder, gently, cache)
+    np.save(context.folder / CENTRE_FILE, mean_feature(encoder, cache, gently.batch_size), allow_pickle=False)
     warnings = [w for w in (warning, *warnings_of(measured["effective_rank"], encoder.dim, count)) if w]
     return {
         "rows": len(rows), "sha256": checksum, **brought.told, "image_size": description.image_size,

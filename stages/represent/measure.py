@@ -3,7 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from stages.images.augment import augment
 from stages.images.cache import ImageCache
@@ -40,6 +42,17 @@ def measure(encoder: Encoder, config: RepresentConfig, cache: ImageCache, most: 
         "alignment": alignment(torch.cat(first), torch.cat(second)),
         "uniformity": uniformity(features),
     }
+
+
+def mean_feature(encoder: Encoder, cache: ImageCache, batch: int) -> NDArray[np.float32]:
+    """Average the features of images spread evenly over the dataset: what cosines are seen from, now and later."""
+    count = min(len(cache), MEASURED)
+    rows = torch.arange(count) * len(cache) // count
+    encoder.eval()
+    with torch.inference_mode():
+        total = torch.stack([encoder(cache.batch(some)).double().sum(dim=0) for some in torch.split(rows, batch)])
+    result: NDArray[np.float32] = (total.sum(dim=0) / count).float().cpu().numpy()
+    return result
 
 
 def watched(rows: int) -> int:

@@ -17,12 +17,20 @@ from stages.images.augment import augment
 from stages.images.cache import ImageCache
 from stages.images.load import load_pixels
 from stages.networks.devices import mixed_precision, pick_device
-from stages.networks.encoder import Encoder, EncoderDescription, save_encoder
+from stages.networks.encoder import CENTRE_FILE, Encoder, EncoderDescription, save_encoder
 from stages.networks.recompute import recompute_blocks
 from stages.networks.sharing import share_network
 from stages.represent.config import RepresentConfig
 from stages.represent.learner import Learner, build_learner
-from stages.represent.measure import epochs_between, has_collapsed, learned_enough, measure, warnings_of, watched
+from stages.represent.measure import (
+    epochs_between,
+    has_collapsed,
+    learned_enough,
+    mean_feature,
+    measure,
+    warnings_of,
+    watched,
+)
 from stages.represent.patch_encoder import fit_patches
 from stages.represent.probe import Probe, load_probe
 from stages.represent.start import start_from
@@ -56,6 +64,7 @@ def produce(config: RepresentConfig, context: Context) -> dict[str, Any]:
     seen = images.rows["sha256"].take(pa.array(rows))
     pq.write_table(pa.table({"sha256": seen}), context.folder / ROWS_FILE, compression="zstd")
     measured = measure(encoder.to(device), config, cache)
+    np.save(context.folder / CENTRE_FILE, mean_feature(encoder, cache, config.batch_size), allow_pickle=False)
     warnings = warnings_of(measured["effective_rank"], encoder.dim, len(rows))
     made = {"rows": len(rows), **learned, **measured, "dim": encoder.dim, "device": device.type}
     return {**made, "warnings": warnings} if warnings else made
