@@ -112,7 +112,7 @@ def check_neighbours() -> Check:
     """Tell whether the fast neighbour search is there."""
     if find_spec("faiss"):
         return Check("faiss", "ok", "there")
-    return Check("faiss", "warn", "not there: neighbours are searched by torch, slower", "pip install faiss-gpu")
+    return Check("faiss", "warn", "not there: embed.index cannot be written", "pip install faiss-gpu")
 
 
 def check_cores() -> Check:

@@ -17,7 +17,8 @@ def headline(artifact: Artifact) -> str:
             used = figure(metrics, "effective_rank", f"effective rank {{}} of {metrics.get('dim')}", "{:.0f}".format)
             return joined(figure(metrics, "loss", "loss {}", "{:.4g}".format), used)
         case "neighbours":
-            return figure(metrics, "rows", "{} rows", count)
+            inexact = figure(metrics, "recall", "{} of the true neighbours", percent) if "cells" in metrics else ""
+            return joined(figure(metrics, "rows", "{} rows", count), inexact)
         case "labels":
             return labels_headline(metrics)
         case "models":

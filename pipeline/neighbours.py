@@ -1,6 +1,5 @@
 """The neighbours artifact: for each sample its nearest others, how strange it is, and what it repeats."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.arrays import reserved_array
 from pipeline.artifacts import Artifact
 from pipeline.errors import ContractError
 
@@ -42,14 +42,6 @@ class Neighbours:
     def k(self) -> int:
         """Return the number of neighbours listed for each sample."""
         return int(self.indices.shape[1])
-
-
-def reserved_array(path: Path, shape: tuple[int, int], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
-    """Map a new .npy file whose space is taken at once: a full disk is an error here, not a crash at some write."""
-    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
-    with path.open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array
 
 
 def create_lists(folder: Path, rows: int, k: int) -> tuple[Indices, Floats]:

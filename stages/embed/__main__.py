@@ -5,4 +5,4 @@ from stages.embed.produce import produce
 from stages.shell import run
 
 if __name__ == "__main__":
-    run(EmbedConfig, produce)
+    run(EmbedConfig, produce, shared=True)

@@ -85,8 +85,8 @@ def search_block(cells: Cells, start: int, end: int, wanted: tuple[int, int]) ->
     near = (block @ cells.centres.T).topk(probes, dim=1).indices
     scores = torch.full((len(block), probes, cells.largest), -torch.inf, device=device)
     cell, order = near.flatten().sort(stable=True)
-    names, counts = cell.unique_consecutive(return_counts=True)
-    for name, asking in zip(names.tolist(), order.split(counts.tolist()), strict=True):
+    names, counts = torch.unique_consecutive(cell, return_counts=True)
+    for name, asking in zip(names.tolist(), torch.split(order, counts.tolist()), strict=True):
         query, slot = asking // probes, asking % probes
         first, last = int(cells.starts[name]), int(cells.starts[name + 1])
         part = block[query] @ cells.vectors[first:last].float().T

@@ -1,5 +1,6 @@
 """Rows of one cell lie together: a tree of spherical k-means cuts them into cells of a few hundred like rows."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.arrays import reserved_array
 from stages.embed.search import Tasks
 
 CHUNK_ROWS = 8192
@@ -22,6 +24,7 @@ DEEPEST = 8  # levels, after which what is alike is cut anywhere
 FILL = 0.6  # mean size of a cell / largest size
 
 Halves = NDArray[np.float16]
+Rows = NDArray[np.int64]
 
 
 class Directions(Protocol):
@@ -66,14 +69,15 @@ def largest_cell(rows: int) -> int:
 
 
 def build_cells(directions: Directions, folder: Path, tasks: Tasks) -> Cells:
-    """Cut all rows into cells; their vectors go into a file without a name, whose space comes back by itself."""
+    """Cut all rows into cells; their vectors go into a file."""
     count, most = len(directions), largest_cell(len(directions))
     children = min(MOST_CHILDREN, max(2, round(math.sqrt(count / (FILL * most)))))
     centres = train(directions.read(sample(count, SAMPLE * children, 0)), children, 0)
     parts = tasks.run(lambda rows: nearest(directions.read(rows), centres), chunks(count))
     cell = np.concatenate(list(parts))
     rows = np.argsort(cell, kind="stable")
-    vectors = unnamed_array(folder / "cells.npy", (count, directions.dim), np.float16)
+    vectors = reserved_array(folder / "cells.npy", (count, directions.dim), np.float16)
+    (folder / "cells.npy").unlink()  # the space comes back when the process ends, however that ends
     fill(vectors, directions, rows, tasks)
     bounds = np.searchsorted(cell[rows], np.arange(children + 1))
 
@@ -87,8 +91,7 @@ def build_cells(directions: Directions, folder: Path, tasks: Tasks) -> Cells:
 
     sizes = [size for found in tasks.run(cut, range(children)) for size in found]
     starts = np.cumsum([0, *sizes])
-    ranges = zip(starts[:-1], starts[1:], strict=True)
-    means = np.stack([vectors[start:end].mean(axis=0, dtype=np.float32) for start, end in ranges])
+    means = np.stack([vectors[a:b].mean(axis=0, dtype=np.float32) for a, b in itertools.pairwise(starts)])
     shared = torch.from_numpy(vectors).to(tasks.device)
     return Cells(shared, rows, starts, functional.normalize(torch.from_numpy(means)).to(tasks.device))
 
@@ -140,7 +143,7 @@ def train(rows: NDArray[np.float32], count: int, seed: int) -> Tensor:
 
 def nearest(rows: NDArray[np.float32], centres: Tensor) -> NDArray[np.int64]:
     """Name the nearest centre of each row."""
-    parts = torch.from_numpy(rows).split(CHUNK_ROWS)
+    parts = torch.split(torch.from_numpy(rows), CHUNK_ROWS)
     return np.concatenate([(part @ centres.T).argmax(dim=1).numpy() for part in parts])
 
 
@@ -153,11 +156,3 @@ def sample(count: int, wanted: int, seed: int) -> NDArray[np.int64]:
 def chunks(count: int) -> list[NDArray[np.int64]]:
     """Cut the row numbers 0 … count − 1 into runs."""
     return [np.arange(start, min(start + CHUNK_ROWS, count)) for start in range(0, count, CHUNK_ROWS)]
-
-
-def unnamed_array(path: Path, shape: tuple[int, int], dtype: type[np.floating]) -> NDArray[np.floating]:
-    """Map a file that has no name any more: its space comes back when the process ends, however that ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
-    path.unlink()
-    return array

@@ -14,7 +14,7 @@ def outlier_scores(similarity: NDArray[np.floating]) -> NDArray[np.float32]:
     """Rank rows by mean similarity to their neighbours [n]: 0 the most typical, 1 the strangest, ties alike."""
     _, place, counts = np.unique(-similarity, return_inverse=True, return_counts=True)
     rank = np.cumsum(counts) - (counts + 1) / 2
-    return (rank[place] / max(len(similarity) - 1, 1)).astype(np.float32)
+    return np.asarray(rank[place] / max(len(similarity) - 1, 1), np.float32)
 
 
 def earliest_twins(pairs: Iterable[Pairs], count: int) -> NDArray[np.int64]:

@@ -52,7 +52,7 @@ def take(features: Features, rows: NDArray[np.int64]) -> Floats:
 
 
 def unit_vectors(values: Floats, centre: Vector) -> NDArray[np.float32]:
-    """Turn rows [n, d] into unit vectors seen from the centre; those that only rounding sets apart from it into zeros."""
+    """Turn rows [n, d] into unit vectors seen from the centre; what only rounding sets apart from it into zeros."""
     values = values.astype(np.float64)
     centred = values - centre
     length = np.linalg.norm(centred, axis=1, keepdims=True)

@@ -5,7 +5,7 @@ same if its content and all its stored numbers are; rows that lost a neighbour a
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -68,8 +68,8 @@ def same_rows(before: Features, after: Features, rows: NDArray[np.int64]) -> NDA
     return was
 
 
-def numbered(content: NDArray[np.object_]) -> list[NDArray[np.object_] | NDArray[np.int64]]:
-    """Number the rows of equal content, so that the second of them is told from the first."""
+def numbered(content: NDArray[np.object_]) -> list[Any]:
+    """Count the rows of equal content, so that the second of them is told from the first."""
     return [content, pd.Series(content).groupby(content, sort=False).cumcount().to_numpy()]
 
 

@@ -32,6 +32,8 @@ def produce(config: EmbedConfig, context: Context) -> dict[str, Any]:
     torch.set_num_threads(context.workers)
     given = context.optional_input("features")
     artifact = given or embed_images(config, context)
+    if not context.ranks.main:
+        return {}
     context.extra_inputs["features"] = artifact.ref
     features = open_features(artifact)
     directions = directions_of(features, context)
@@ -66,7 +68,7 @@ def find_neighbours(
     config: EmbedConfig, context: Context, features: Features, directions: Directions, lists: Lists
 ) -> dict[str, Any]:
     """Fill the lists in the way that fits the number of rows."""
-    tasks = Tasks(pick_device(context.resources.device), context.workers)
+    tasks = Tasks(pick_device(context.resources.device, context.ranks), context.workers)
     if not is_exact(config, len(directions), tasks):
         return fill_by_cells(config, lists, directions, context, tasks)
     earlier = find_earlier(context.hint("previous"), features, directions, config.k)

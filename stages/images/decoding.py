@@ -66,8 +66,14 @@ def decode_rows(images: ImageRows, rows: NDArray[np.int64], fit: int | Fit) -> P
 def decode_blocks(
     images: ImageRows, rows: NDArray[np.int64], fit: int | Fit, workers: int, block_rows: int = BLOCK_ROWS
 ) -> Iterator[Pixels]:
-    """Decode rows in order, block by block: alone for a second, then, where much is left, by worker processes."""
-    blocks = deque(rows[start : start + block_rows] for start in range(0, len(rows), block_rows))
+    """Decode rows in order, in blocks of equal length."""
+    blocks = [rows[start : start + block_rows] for start in range(0, len(rows), block_rows)]
+    yield from decode_each(images, blocks, fit, workers)
+
+
+def decode_each(images: ImageRows, some: Iterable[NDArray[np.int64]], fit: int | Fit, workers: int) -> Iterator[Pixels]:
+    """Decode blocks of rows in order: alone for a second, then, where much is left, by worker processes."""
+    blocks = deque(some)
     started = time.monotonic()
     while blocks and (workers < 2 or len(blocks) < 2 * workers or time.monotonic() - started < ALONE_SECONDS):
         yield decode_rows(images, blocks.popleft(), fit)

@@ -170,17 +170,19 @@ def label_columns(labels: tuple[Sequence[int], Sequence[int]], beliefs: NDArray[
 
 @pytest.fixture
 def make_features(store: FileStore) -> MakeArtifact:
-    """Publish features; rows that hold NaN are broken."""
+    """Publish features; rows that hold NaN are broken. What rows are made from is named by their ids, or given."""
 
-    def make(values: NDArray[np.float32]) -> Artifact:
+    def make(values: NDArray[np.float32], content: Sequence[str] = ()) -> Artifact:
         good = np.isfinite(values).all(axis=1)
 
         def write(folder: Path) -> None:
             writer = FeaturesWriter(folder, values.shape[1], np.float32)
             writer.append(np.where(good[:, None], values, np.float32(0)))
             ids, status = ids_of(len(values)), np.where(good, "ok", "broken")
-            writer.close(pa.table([ids, ids, status, np.where(good, "", "holds NaN")], ROWS_SCHEMA_OF_FEATURES.names))
+            writer.close(
+                pa.table([ids, content or ids, status, np.where(good, "", "holds NaN")], ROWS_SCHEMA_OF_FEATURES.names)
+            )
 
-        return publish(store, Ref(kind="features", key=digest(values.tobytes().hex())), write)
+        return publish(store, Ref(kind="features", key=digest([values.tobytes().hex(), *content])), write)
 
     return make
