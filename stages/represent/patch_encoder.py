@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from stages.images.augment import augment
 from stages.images.cache import ImageCache
 from stages.networks.encoder import Encoder, EncoderDescription
@@ -17,6 +17,7 @@ from stages.shell import Context
 PATCHES = 40_000  # to measure the whitening on, and to draw atoms from
 SOURCES = 4000  # images that patches are cut from
 BATCH = 256
+WIDEST = 16_384  # numbers in a code: seven square matrices of a gigabyte each
 USUAL_SIZE = 32  # larger images are looked at in as many places: the stride grows with them
 
 
@@ -48,7 +49,14 @@ def describe(config: RepresentConfig, cache: ImageCache) -> EncoderDescription:
     options, size = config.patches, config.image_size
     patch = min(options.patch_size, size // 2)
     grid = min(options.grid, size - patch + 1)
-    number = max(1, min(options.dim, options.atoms * grid**2, min(len(cache), options.images) - 1))
+    width = (options.atoms + 3) * grid**2
+    if width > WIDEST:
+        raise ConfigError(
+            f"represent.patches: {options.atoms} atoms on a grid of {grid} × {grid} make {width} numbers of an image, "
+            f"at most {WIDEST} can be fitted.",
+            f"Lower atoms to {WIDEST // grid**2 - 3}, or the grid.",
+        )
+    number = max(1, min(options.dim, width, min(len(cache), options.images) - 1))
     stride = options.stride * max(1, size // USUAL_SIZE)
     shape = PatchShape(atoms=options.atoms, patch_size=patch, stride=stride, grid=grid, dim=number)
     mean, std = cache.mean_and_std()

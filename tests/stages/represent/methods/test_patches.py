@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.artifacts import Artifact, Ref
-from pipeline.errors import InterruptedRunError
+from pipeline.errors import ConfigError, InterruptedRunError
 from stages.images.augment import augment
 from stages.images.augmentation import Augmentation
 from stages.networks.encoder import Encoder, load_encoder
@@ -236,6 +236,12 @@ def test_what_is_said_about_training_does_not_name_another_encoder() -> None:
         "patches": PatchesOptions(),
     }.items():
         assert CONFIG.model_copy(update={field: value}).identity() != CONFIG.identity()
+
+
+def test_more_than_memory_can_hold_is_refused_at_once(make_images: MakeImages, run_stage: RunStage) -> None:
+    config = CONFIG.model_copy(update={"patches": PatchesOptions(atoms=8192, patch_size=3, grid=4)})
+    with pytest.raises(ConfigError, match=r"8192 atoms on a grid of 4 × 4 make 131120 numbers.*at most 16384"):
+        represent(run_stage, make_images(pictures(4)), config)
 
 
 def test_a_wish_to_stop_is_heard(make_images: MakeImages, run_stage: RunStage) -> None:
