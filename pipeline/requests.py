@@ -25,6 +25,12 @@ class Resources(Config):
         title="Processes",
         description="Processes that share a stage, where it can be; one for each GPU",
     )
+    cache_gib: float | None = Field(
+        None,
+        ge=0,
+        title="Disk for decoded images",
+        description="GiB; images that need more are decoded anew in every epoch. None: half of what is free",
+    )
     checkpoint_seconds: float = Field(
         300.0, gt=0, title="Checkpoint interval", description="Seconds between checkpoints"
     )

@@ -4,7 +4,18 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import AsJson, Device, Document, Processes, Profile, Settings, StoreUrl, Workers, opened
+from flows.cli.options import (
+    AsJson,
+    CacheGib,
+    Device,
+    Document,
+    Processes,
+    Profile,
+    Settings,
+    StoreUrl,
+    Workers,
+    opened,
+)
 from flows.cli.output import emit, errors
 
 EXAMPLE = "puriflow clean clean.yaml --set purify.method=knn --publish"
@@ -21,6 +32,7 @@ def command(
     device: Device = "auto",
     workers: Workers = 0,
     processes: Processes = 1,
+    cache_gib: CacheGib = None,
     as_json: AsJson = False,
 ) -> None:
     """Clean a dataset: purified labels, a model, a report.
@@ -36,7 +48,7 @@ def command(
     switches = {"publish.enabled": publish, "publish.force": force, "dataset.rehash": rehash}
     chosen = [*(settings or []), *(f"{name}=true" for name, wanted in switches.items() if wanted)]
     request = load_document(document, chosen, profile)
-    resources = Resources(device=device, workers=workers, processes=processes)
+    resources = Resources(device=device, workers=workers, processes=processes, cache_gib=cache_gib)
     with choose_view(errors(), quiet=as_json) as view:
         result = run_clean(request, opened(store, document.absolute().parent), view, resources)
     emit(result.to_dict(), as_json, lambda console: render_result(console, result))

@@ -36,6 +36,15 @@ Workers = Annotated[
 Processes = Annotated[
     int, typer.Option("--processes", min=1, max=1024, help="Processes that share represent, one for each GPU")
 ]
+CacheGib = Annotated[
+    float | None,
+    typer.Option(
+        "--cache-gib",
+        min=0,
+        help="Disk for decoded images; those that need more are decoded anew in every epoch",
+        show_default="half of what is free",
+    ),
+]
 
 
 def existing(url: str) -> "Store":

@@ -5,6 +5,8 @@ and one small product, however many effects are on.
 """
 
 import math
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,6 +34,21 @@ def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Te
     return images
 
 
+@cache
+def constant(values: tuple[Any, ...], device: torch.device) -> Tensor:
+    """Bring numbers to a device once: every time again would make a GPU wait for its last step."""
+    with torch.inference_mode(mode=False):
+        return torch.tensor(values, device=device)
+
+
+@cache
+def inverse(values: tuple[tuple[float, ...], ...], device: torch.device) -> Tensor:
+    """Bring the inverse of a matrix to a device once."""
+    with torch.inference_mode(mode=False):
+        inverted: Tensor = torch.linalg.inv(torch.tensor(values)).to(device)
+        return inverted
+
+
 def affine_maps(count: int, how: Augmentation, generator: torch.Generator) -> Tensor:
     """Draw [count, 2, 3] maps from a view's coordinates (−1..1) to the image's: crop, mirror, rotate, shift."""
     area = uniform(count, how.crop_scale, 1.0, generator)
@@ -51,7 +68,7 @@ def recolour(images: Tensor, how: Augmentation, generator: torch.Generator) -> T
     """Change brightness, contrast, saturation and hue, or drop the colours: x → M x + offset for each image."""
     count, device = len(images), generator.device
     matrix, lift = jitter_matrices(count, how.colour, generator)
-    luma = torch.tensor(LUMA, device=device)
+    luma = constant(LUMA, device)
     mean = torch.einsum("nchw,c->n", images, luma) / (images.shape[2] * images.shape[3])
     grey = uniform(count, 0.0, 1.0, generator) < how.grey
     matrix = torch.where(grey.view(-1, 1, 1), luma.expand(3, 3) @ matrix, matrix)
@@ -77,8 +94,7 @@ def jitter_matrices(count: int, strength: float, generator: torch.Generator) -> 
     zero, one = torch.zeros_like(turn), torch.ones_like(turn)
     sine, cosine = saturation * turn.sin(), saturation * turn.cos()
     chroma = torch.stack([one, zero, zero, zero, cosine, -sine, zero, sine, cosine], dim=1).view(count, 3, 3)
-    yiq = torch.tensor(YIQ)
-    matrix = torch.linalg.inv(yiq).to(device) @ chroma @ yiq.to(device)
+    matrix = inverse(YIQ, device) @ chroma @ constant(YIQ, device)
     return matrix * (brightness * contrast).view(-1, 1, 1), brightness * (1.0 - contrast)
 
 

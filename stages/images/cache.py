@@ -1,6 +1,8 @@
-"""The uint8 cache: every image decoded once to one size, memory-mapped, and batches of it on the device."""
+"""The uint8 cache: every image decoded once to one size, memory-mapped; and batches of images on the device."""
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stages.images.stream import StreamedPixels
+from stages.images.transfer import bring_ahead
 from stages.shell.ranks import ALONE, Ranks
 
 CACHE_FILE = "pixels.npy"
@@ -47,24 +51,68 @@ def to_batch(pixels: Tensor, device: torch.device) -> Tensor:
     return pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255.0)
 
 
-class ImageCache:
-    """Cached images as batches; they stay on a GPU where they fit."""
+class MappedPixels:
+    """The rows of a mapped array, as StreamedPixels gives them."""
 
-    def __init__(self, pixels: Pixels, device: torch.device) -> None:
-        self._device = device
-        self._pixels = torch.from_numpy(pixels)
-        if device.type == "cuda" and pixels.nbytes < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
-            self._pixels = self._pixels.to(device)
+    def __init__(self, pixels: Tensor) -> None:
+        self._pixels = pixels
 
     def __len__(self) -> int:
         return len(self._pixels)
 
-    def batch(self, rows: Tensor) -> Tensor:
-        """Take some images as floats 0..1, [n, 3, size, size]."""
-        if self._pixels.is_cuda:
-            return to_batch(self._pixels[rows.to(self._device, non_blocking=True)], self._device)
-        chosen = self._pixels[rows]
-        return to_batch(chosen.pin_memory() if self._device.type == "cuda" else chosen, self._device)
+    def take(self, rows: Tensor) -> Tensor:
+        """Gather some images."""
+        return self._pixels[rows]
+
+    def take_all(self, batches: Iterator[Tensor]) -> Iterator[Tensor]:
+        """Gather batch after batch."""
+        return map(self.take, batches)
+
+
+class ImageCache:
+    """Images as batches: resident on a GPU where they fit, else gathered from the cache, or decoded on the way."""
+
+    def __init__(self, pixels: Pixels | StreamedPixels, device: torch.device) -> None:
+        self._device = device
+        self._resident: Tensor | None = None
+        self._ahead: Iterator[tuple[Tensor, Tensor]] = iter(())
+        if isinstance(pixels, StreamedPixels):
+            self._source: MappedPixels | StreamedPixels = pixels
+            self._makes_ahead = True
+            return
+        self._source = MappedPixels(torch.from_numpy(pixels))
+        self._makes_ahead = device.type == "cuda"
+        if device.type == "cuda" and pixels.nbytes < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
+            self._resident = torch.from_numpy(pixels).to(device)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def batch(self, rows: Tensor, then: Iterator[Tensor] | None = None) -> Tensor:
+        """Take some images as floats 0..1, [n, 3, size, size]; `then`: the rows of the batches that will follow."""
+        if self._resident is not None:
+            return to_batch(self._resident[rows.pin_memory().to(self._device, non_blocking=True)], self._device)
+        if then is None or not self._makes_ahead:
+            chosen = self._source.take(rows)
+            return to_batch(chosen.pin_memory() if self._device.type == "cuda" else chosen, self._device)
+        asked, pixels = next(self._ahead, (None, None))
+        if asked is None or pixels is None or not torch.equal(asked, rows):
+            self._ahead = self._made_ahead(chain([rows], then))
+            _, pixels = next(self._ahead)
+        return to_batch(pixels, self._device)
+
+    def _made_ahead(self, batches: Iterator[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pair the rows of each batch with its pixels, which are made while earlier batches are worked on."""
+        asked: deque[Tensor] = deque()
+
+        def remembered() -> Iterator[Tensor]:
+            for rows in batches:
+                asked.append(rows)
+                yield rows
+
+        made = self._source.take_all(remembered())
+        for pixels in bring_ahead(made, self._device) if self._device.type == "cuda" else made:
+            yield asked.popleft(), pixels
 
     def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Measure mean and standard deviation of each channel, over 10,000 images, evenly spread, at most."""

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import NamedTuple
 
@@ -85,14 +86,25 @@ def decode_by_workers(
     images: ImageRows, blocks: Iterable[NDArray[np.int64]], fit: int | Fit, workers: int
 ) -> Iterator[Pixels]:
     """Decode blocks in processes, a few blocks ahead of the reader."""
+    with open_pool(images, fit, workers) as pool, killed_workers(workers):
+        yield from run_ahead(pool, work, blocks, 2 * workers)
+
+
+def open_pool(images: ImageRows, fit: int | Fit, workers: int) -> ProcessPoolExecutor:
+    """Prepare processes that decode images of one dataset; they start with the first `work`."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, start_worker, (images, fit)) as pool:
-        try:
-            yield from run_ahead(pool, work, blocks, 2 * workers)
-        except BrokenProcessPool as error:
-            raise ResourceError(
-                f"one of {workers} decoding processes was killed, most often for want of memory.", "Lower workers."
-            ) from error
+    return ProcessPoolExecutor(workers, context, start_worker, (images, fit))
+
+
+@contextmanager
+def killed_workers(workers: int) -> Iterator[None]:
+    """Say what it means that a worker died."""
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise ResourceError(
+            f"one of {workers} decoding processes was killed, most often for want of memory.", "Lower workers."
+        ) from error
 
 
 _job: tuple[ImageRows, int | Fit]  # what a worker process works on
@@ -102,7 +114,8 @@ def start_worker(images: ImageRows, fit: int | Fit) -> None:
     """Prepare a worker: it leaves signals to its parent and ends when the parent does, however that ends."""
     global _job
     _job = (images, fit)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # which a launcher or a terminal sends to all
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from stages.images.augment import augment
 from stages.images.cache import ImageCache
+from stages.networks.compiling import uncompiled
 from stages.networks.encoder import Encoder
 from stages.represent.config import RepresentConfig
 from stages.represent.core import alignment, effective_rank, uniformity
@@ -30,7 +31,7 @@ def measure(encoder: Encoder, config: RepresentConfig, cache: ImageCache, most: 
     generator = torch.Generator(encoder.mean.device).manual_seed(config.seed)
     plain, first, second = [], [], []
     encoder.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), uncompiled():
         for some in torch.split(rows, config.batch_size):
             images = cache.batch(some)
             plain.append(encoder(images))

@@ -16,6 +16,7 @@ from pipeline.errors import ConfigError, DataError, ResourceError
 from stages.images.augment import augment
 from stages.images.cache import ImageCache
 from stages.images.load import load_pixels
+from stages.networks.compiling import compile_members
 from stages.networks.devices import mixed_precision, pick_device
 from stages.networks.encoder import CENTRE_FILE, Encoder, EncoderDescription, save_encoder
 from stages.networks.recompute import recompute_blocks
@@ -65,7 +66,7 @@ def produce(config: RepresentConfig, context: Context) -> dict[str, Any]:
     pq.write_table(pa.table({"sha256": seen}), context.folder / ROWS_FILE, compression="zstd")
     measured = measure(encoder.to(device), config, cache)
     np.save(context.folder / CENTRE_FILE, mean_feature(encoder, cache, config.batch_size), allow_pickle=False)
-    warnings = warnings_of(measured["effective_rank"], encoder.dim, len(rows))
+    warnings = [*learned.pop("warnings", []), *warnings_of(measured["effective_rank"], encoder.dim, len(rows))]
     made = {"rows": len(rows), **learned, **measured, "dim": encoder.dim, "device": device.type}
     return {**made, "warnings": warnings} if warnings else made
 
@@ -89,10 +90,12 @@ def learn(
     network = (
         build_network(config, cache, context.optional_input("start")).to(device).to(memory_format=torch.channels_last)
     )
+    unheeded = compile_members(network, device) if config.compile else ""
     started = time.monotonic()
     state = train(config, context, network, cache, device)
     rate = len(cache) * len(state.curve) / max(time.monotonic() - started, 1e-9)
-    return network.result, {**told(state.curve), "images_per_second": round(rate, 1)}
+    learned = {**told(state.curve), "images_per_second": round(rate, 1)}
+    return network.result, {**learned, "warnings": [unheeded]} if unheeded else learned
 
 
 def told(curve: list[dict[str, float]]) -> dict[str, Any]:
@@ -158,7 +161,7 @@ def train(
     state = TrainingState(network, build_optimiser(network, config.optimizer, rate, config.weight_decay))
 
     def loss_of(rows: Tensor, generator: torch.Generator) -> Tensor:
-        images = cache.batch(rows)
+        images = cache.batch(rows, plan.rows_after(state.step))
         views = augment(torch.cat([images, images]), config.augmentation, generator)
         further = network.further_views(images, config.augmentation, generator)
         with mixed_precision(device, config.precision == "mixed"):

@@ -1,6 +1,7 @@
 """The order of the rows and the learning rate: functions of the seed and the step, so that a run can go on anywhere."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +48,15 @@ class Plan:
         part = self.batch // self.shares
         start = step % self.steps_per_epoch * self.batch + self.share * part
         return order[start : start + part]
+
+    def rows_after(self, step: int) -> Iterator[Tensor]:
+        """List this process's rows of all steps after one."""
+        order, ordered = torch.empty(0), -1
+        for later in range(step + 1, self.steps):
+            epoch = later // self.steps_per_epoch
+            if epoch != ordered:
+                order, ordered = self.epoch_order(epoch), epoch
+            yield self.batch_rows(order, later)
 
     def step_generator(self, step: int, device: torch.device) -> torch.Generator:
         """Make the generator of all random choices inside one step."""

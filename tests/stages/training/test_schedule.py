@@ -49,3 +49,11 @@ def test_the_choices_inside_a_step_follow_from_seed_and_step() -> None:
     drawn = [torch.rand(3, generator=PLAN.step_generator(step, cpu)) for step in (7, 7, 8)]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
+
+
+@pytest.mark.parametrize("keep_rest", [True, False])
+def test_the_rows_of_later_steps_are_known_before(keep_rest: bool) -> None:
+    plan = Plan(10, 4, 3, seed=0, keep_rest=keep_rest)
+    asked = [plan.batch_rows(plan.epoch_order(s // plan.steps_per_epoch), s).tolist() for s in range(plan.steps)]
+    for step in (-1, 0, plan.steps_per_epoch - 1, plan.steps - 1):
+        assert [rows.tolist() for rows in plan.rows_after(step)] == asked[step + 1 :]
