@@ -3,7 +3,6 @@
 import json
 import signal
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from pipeline.artifacts import Artifact, Ref
 from pipeline.errors import ConfigError, DataError, InterruptedRunError, ResourceError
 from stages.images.augment import augment
 from stages.images.augmentation import Augmentation
-from stages.networks import compiling
 from stages.networks.encoder import load_encoder
 from stages.represent import produce as module
 from stages.represent.config import RepresentConfig
@@ -105,67 +103,6 @@ def test_a_stopped_run_goes_on_to_the_same_bytes_as_an_unbroken_one(
     assert resumed.manifest.files == whole.manifest.files
     assert resumed.metrics["curve"] == whole.metrics["curve"]
     assert len(whole.metrics["curve"]) == 4
-
-
-def test_images_decoded_on_the_way_make_the_same_encoder_stopped_or_not(
-    make_images: MakeImages, run_stage: RunStage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    images, stop, steps = make_images(stripes(40)), StopFlag(), []
-
-    def augment_and_stop(batch: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
-        steps.append(1)
-        if len(steps) == 3:
-            stop.request(signal.SIGTERM)
-        return augment(batch, how, generator)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(module, "augment", augment_and_stop)
-        with pytest.raises(InterruptedRunError, match="a checkpoint is written"):
-            represent(run_stage, images, stop=stop, cache_gib=0)
-    streamed = represent(run_stage, images, cache_gib=0)
-    cached = represent(run_stage, images, target=Ref(kind="encoders", key="f" * 32))
-    assert streamed.manifest.files == cached.manifest.files
-    assert streamed.metrics["curve"] == cached.metrics["curve"]
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The .grad attribute")  # of torch's compiler, which hides it elsewhere
-def test_a_compiled_training_goes_on_uncompiled_to_the_same_encoder(
-    make_images: MakeImages, run_stage: RunStage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
-    images, stop, steps = make_images(stripes(40)), StopFlag(), []
-
-    def augment_and_stop(batch: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
-        steps.append(1)
-        if len(steps) == 3:
-            stop.request(signal.SIGTERM)
-        return augment(batch, how, generator)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(module, "augment", augment_and_stop)
-        with pytest.raises(InterruptedRunError, match="a checkpoint is written"):
-            represent(run_stage, images, CONFIG.model_copy(update={"compile": True}), stop=stop)
-    resumed = represent(run_stage, images)
-    plain = represent(run_stage, images, target=Ref(kind="encoders", key="f" * 32))
-    assert resumed.manifest.files == plain.manifest.files
-
-
-def test_without_a_compiler_the_training_goes_on_and_says_so(
-    make_images: MakeImages, run_stage: RunStage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compiling, "why_not", lambda _: "no compiler")
-    compiled = represent(run_stage, make_images(stripes(20)), CONFIG.model_copy(update={"compile": True, "epochs": 1}))
-    assert (
-        "represent.compile has no effect here: no compiler. The training was not compiled."
-        in (compiled.metrics["warnings"])
-    )
-
-
-def test_compile_and_recompute_exclude_each_other_and_neither_is_hashed() -> None:
-    with pytest.raises(ValidationError, match="compile and recompute exclude each other"):
-        RepresentConfig(compile=True, recompute=True)
-    assert RepresentConfig(compile=True).identity() == RepresentConfig().identity()
 
 
 def test_another_seed_makes_another_encoder(make_images: MakeImages, run_stage: RunStage) -> None:
