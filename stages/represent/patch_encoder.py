@@ -24,7 +24,7 @@ USUAL_SIZE = 32  # larger images are looked at in as many places: the stride gro
 def fit_patches(
     config: RepresentConfig, context: Context, cache: ImageCache, device: torch.device
 ) -> tuple[Encoder, dict[str, Any]]:
-    """Make the encoder; return it with what the making tells. A minute or two at most, so nothing is checkpointed."""
+    """Make the encoder; return it with what the making tells. Nothing is checkpointed."""
     started = time.monotonic()
     generator = torch.Generator().manual_seed(config.seed)
     encoder = Encoder(describe(config, cache)).to(device).to(memory_format=torch.channels_last)
