@@ -93,12 +93,13 @@ def run_stage(store: FileStore, tmp_path: Path) -> RunStage:
         stop: StopFlag | None = None,
         checkpoint_seconds: float = 300.0,
         cache_gib: float | None = None,
+        device: str = "cpu",
     ) -> Artifact:
         request = StageRequest(
             stage="test", kind=target.kind, key=target.key, config=config.model_dump(mode="json"), inputs=inputs,
             hints=hints or {}, store=store.url, work=str(tmp_path / "work"),
             resources=Resources(
-                device="cpu", workers=1, checkpoint_seconds=checkpoint_seconds, cache_gib=cache_gib
+                device=device, workers=1, checkpoint_seconds=checkpoint_seconds, cache_gib=cache_gib
             ),
         )  # fmt: skip
         return attempt(request, type(config), produce, stop or StopFlag())
