@@ -29,4 +29,4 @@ def test_a_network_of_patches_is_trained_on(
     options = {"epochs": 20, "learning_rate": 0.02, "batch_size": 32, "shift": 0.0, "flip": False}
     model = open_model(retrain(toy, freeze=freeze, start_from=start, **options))
     assert model.metrics.test is not None
-    assert model.metrics.test.accuracy > 0.9
+    assert model.metrics.test.accuracy > 0.8
