@@ -91,9 +91,9 @@ def retrain(run_stage: Any) -> Retrain:
     """Run the stage, each time for another artifact."""
     number = iter(range(1_000_000))
 
-    def run(toy: Toy, *, stop: Any = None, key: str = "", **config: Any) -> Artifact:
-        target = Ref(kind="models", key=key or f"m{next(number)}")
-        return run_stage(RetrainConfig(**config), produce, dict(toy.inputs), target, stop=stop)  # type: ignore[no-any-return]
+    def run(toy: Toy, *, stop: Any = None, key: str = "", cache_gib: float | None = None, **config: Any) -> Artifact:
+        target, knobs = Ref(kind="models", key=key or f"m{next(number)}"), RetrainConfig(**config)
+        return run_stage(knobs, produce, dict(toy.inputs), target, stop=stop, cache_gib=cache_gib)  # type: ignore[no-any-return]
 
     return run
 

@@ -68,6 +68,11 @@ def test_pictures_are_learned_and_the_model_rebuilt(pictures_toy: Any, retrain: 
     np.testing.assert_allclose(said["probs"].to_pylist()[:4], torch.softmax(scores, 1).numpy(), atol=1e-5)
 
 
+def test_pictures_decoded_on_the_way_make_the_same_model(pictures_toy: Any, retrain: Any, bytes_of: Any) -> None:
+    cached, streamed = (retrain(pictures_toy, cache_gib=gib, **QUICK | {"epochs": 2}) for gib in (None, 0))
+    assert bytes_of(cached) == bytes_of(streamed)
+
+
 def test_scratch_takes_the_architecture_but_not_the_weights(pictures_toy: Any, retrain: Any) -> None:
     options = {"epochs": 1, "learning_rate": 1e-9, "batch_size": 16}
     weights = [
