@@ -1,12 +1,12 @@
 """lightly's own example recipe (its examples/pytorch/simclr.py) around any encoder and head, with a clock."""
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from machine import ended_children, moment
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
@@ -47,20 +47,14 @@ class Example:
         views = Views(images, transform)
         return iter(torch.utils.data.DataLoader(views, batch, shuffle=True, drop_last=True, num_workers=workers))
 
-    def settle(self) -> float:
-        """Wait for the device; return the time."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter()
-
-    def train(self, same_arithmetic: bool = False) -> float:
+    def train(self, same_arithmetic: bool = False) -> NDArray[np.float64]:
         """Seconds an image: in float32 as the example, or with the same arithmetic, in our precision and layout."""
         from lightly.loss import NTXentLoss
 
         layout = torch.channels_last if same_arithmetic else torch.contiguous_format
         model = nn.Sequential(self.network.encoder, self.network.head).to(memory_format=layout).train()
         criterion, optimiser = NTXentLoss(), torch.optim.SGD(model.parameters(), lr=STILL)
-        started, images = 0.0, 0
+        started, images, before = None, 0, ended_children()
         for first, second in self.loader(self.config.batch_size):
             with mixed_precision(self.device, same_arithmetic):
                 one = model(first.to(self.device, memory_format=layout))
@@ -69,13 +63,14 @@ class Example:
             loss.backward()
             optimiser.step()
             optimiser.zero_grad()
-            started, images = (started, images + len(first)) if started else (self.settle(), 0)
+            started, images = (moment(self.device), 0) if started is None else (started, images + len(first))
+        took = (moment(self.device) - started) / images + (ended_children() - before) / len(self.pixels)
         self.network.to(memory_format=torch.channels_last)
-        return (self.settle() - started) / images
+        return took
 
-    def load(self) -> float:
+    def load(self) -> NDArray[np.float64]:
         """Seconds an image for making two views by all cores, without a network."""
-        started, images = 0.0, 0
+        started, images, before = None, 0, ended_children()
         for first, _ in self.loader(max(1, min(64, len(self.pixels) // 16))):
-            started, images = (started, images + len(first)) if started else (time.perf_counter(), 0)
-        return (time.perf_counter() - started) / images
+            started, images = (moment(self.device), 0) if started is None else (started, images + len(first))
+        return (moment(self.device) - started) / images + (ended_children() - before) / len(self.pixels)

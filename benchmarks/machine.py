@@ -3,7 +3,9 @@
 import io
 import os
 import platform
+import resource
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,19 @@ def processor() -> str:
         return platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def moment(device: torch.device) -> NDArray[np.float64]:
+    """Wait for the device; return the seconds of the clock on the wall and of this process's processors, [2]."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def ended_children() -> NDArray[np.float64]:
+    """Return the processor seconds of child processes that ended, as a moment in which the wall's clock stood still."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return np.array([0.0, used.ru_utime + used.ru_stime])
 
 
 def load_images(data: Path, count: int, size: int) -> tuple[NDArray[np.uint8], str]:
