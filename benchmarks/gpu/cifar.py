@@ -1,6 +1,6 @@
 """Train an encoder on CIFAR-10 without labels in the minutes of a lent GPU, stop, go on, and judge it with labels.
 
-`python benchmarks/gpu/cifar.py train --minutes 8.5`, again until it says {"done": true} (exit code 75: run it again),
+`python benchmarks/gpu/cifar.py train --minutes 8.8`, again until it says {"done": true} (exit code 75: run it again),
 then `… judge --out FOLDER`. The first call measures the rate and plans as many epochs as fit into `--total` minutes;
 plan, checkpoints (every minute) and the encoder lie in --state, so that a killed call loses a minute. Training is the
 stage's own: `produce.train` on the uint8 cache. judge writes cifar.json (linear probe and nearest neighbours on the
@@ -210,9 +210,9 @@ def main() -> None:
     parser.add_argument("--state", type=Path, default=Path("/tmp/puriflow-gpu"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--method", choices=list(METHODS), default="byol")
-    parser.add_argument("--minutes", type=float, default=8.5, help="of this call")
+    parser.add_argument("--minutes", type=float, default=8.8, help="of this call")
     parser.add_argument(
-        "--total", type=float, default=16.5, help="minutes of training in all that epochs are planned for"
+        "--total", type=float, default=14.5, help="minutes of training in all that epochs are planned for"
     )
     parser.add_argument("--epochs", type=int, default=0, help="instead of as many as fit")
     parser.add_argument("--checkpoint-seconds", type=float, default=60.0)
