@@ -109,6 +109,7 @@ def test_a_wrong_normalisation_is_said_in_the_result_and_on_the_page(document: P
 )
 def test_a_users_mistake_is_one_message_and_exit_code_2(document: Path, setting: str, fault: str) -> None:
     code, result, said = run("clean", document, "--json", "--set", setting)
-    assert (code, result["exit_code"]) == (2, 2)
-    assert fault in result["message"] + " " + result["remedy"]
+    error = result["error"]
+    assert (code, error["exit_code"]) == (2, 2)
+    assert fault in error["message"] + " " + error["remedy"]
     assert "Traceback" not in said

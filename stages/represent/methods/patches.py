@@ -107,7 +107,10 @@ class Moments:
         if self.images == 0:
             self.origin = codes.mean(dim=(0, 1))
         means = codes.mean(dim=1)
-        rests = (codes - means.unsqueeze(1)).flatten(0, 1)
+        if codes.shape[1] == 2:  # the two rests differ in their sign alone
+            rests = (codes[:, 0] - codes[:, 1]) / 2**0.5
+        else:
+            rests = (codes - means.unsqueeze(1)).flatten(0, 1)
         means = means - self.origin
         self.images, self.views = self.images + len(codes), codes.shape[1]
         self.total += means.sum(dim=0)
