@@ -2,6 +2,8 @@
 
 from typing import Any, Literal, NamedTuple
 
+from pipeline.errors import ConfigError
+
 from stages.networks.backbones import TIMM
 
 Channels = tuple[float, ...]
@@ -46,7 +48,12 @@ def of_torchvision(name: str) -> Preprocessing:
     """Read the transforms of torchvision's newest weights."""
     import torchvision
 
-    made: Any = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    try:
+        made: Any = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    except ValueError as error:
+        raise ConfigError(
+            f"backbone '{name}' is not known.", "Use one of torchvision's classifiers, or timm/NAME."
+        ) from error
     size = made.crop_size[0]
     crop = min(size / made.resize_size[0], 1.0)
     return Preprocessing(size, crop, scaling(made.interpolation.value), tuple(made.mean), tuple(made.std))
