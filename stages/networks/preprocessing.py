@@ -3,7 +3,6 @@
 from typing import Any, Literal, NamedTuple
 
 from pipeline.errors import ConfigError
-
 from stages.networks.backbones import TIMM
 
 Channels = tuple[float, ...]
