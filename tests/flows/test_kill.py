@@ -123,9 +123,10 @@ def test_a_polite_end_leaves_a_checkpoint_and_exit_code_75(
     run = start(document, store, *long)
     deadline = time.monotonic() + 60
     progress = store / ".work"
-    while time.monotonic() < deadline and not list(progress.glob("*/represent/progress.jsonl")):
+    while time.monotonic() < deadline and not any(
+        '"train"' in file.read_text() for file in progress.glob("*/represent/progress.jsonl")
+    ):
         time.sleep(0.05)
-    time.sleep(1.5)
     run.send_signal(signal.SIGTERM)
     assert run.wait(timeout=60) == 75
     assert list((store / "checkpoints").glob("*/*/manifest.json"))
