@@ -1,0 +1,1 @@
+"""Learning about labels from what one step of learning does to trusted rows: shared by purify and retrain."""
