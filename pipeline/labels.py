@@ -43,7 +43,7 @@ SCHEMA = pa.schema(
         ("audit", pa.bool_()),
     ]
 )
-_NULLABLE = {"given_label", "given_name", "given_confidence", "neighbour_agreement", "outlier_score"} | {
+NULLABLE = {"given_label", "given_name", "given_confidence", "neighbour_agreement", "outlier_score"} | {
     "duplicate_of",
     "trusted_origin",
 }
@@ -145,7 +145,7 @@ def _check_columns(table: pa.Table, what: str) -> None:
         if _plain(found) != _plain(expected):
             raise ContractError(f"{what} has '{field.name}' as {found}; expected {expected}.", _REMEDY)
         nulls = table[field.name].null_count
-        if nulls and field.name not in _NULLABLE:
+        if nulls and field.name not in NULLABLE:
             raise ContractError(f"{what} has no {field.name} in {nulls} of {len(table)} rows.", _REMEDY)
 
 
