@@ -28,19 +28,23 @@ def dataset_at(named: str, url: str) -> "tuple[Store, str]":
 
 
 def labels_at(named: str, url: str = "") -> Path:
-    """Find the label table that a file, a folder, a document (its last run) or STORE/DATASET (the newest) names."""
+    """Find the label table that a file, a folder, a document (its last run) or STORE/DATASET names.
+
+    Of a dataset that is the newest version, or the one behind an @.
+    """
     from pipeline.labels import LABELS_FILE
-    from pipeline.store.published import latest
+    from pipeline.store.published import latest, read_version
 
     path = Path(named).expanduser()
     if path.suffix == ".parquet" and path.is_file():
         return path
     if (path / LABELS_FILE).is_file():
         return path / LABELS_FILE
-    store, dataset = dataset_at(named, url)
+    whole, _, number = named.rpartition("@") if named.rpartition("@")[2].isdecimal() else (named, "", "")
+    store, dataset = dataset_at(whole, url)
     if path.suffix in (".yaml", ".yml"):
         return newest_labels(store, dataset).path(LABELS_FILE)
-    version = latest(store, dataset)
+    version = read_version(store, dataset, int(number)) if number else latest(store, dataset)
     if version is None:
         raise MissingArtifactError(
             f"'{named}' is no label table, and store {store.url} has no published dataset '{dataset}'.",

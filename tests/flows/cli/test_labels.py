@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from flows.cli import main
@@ -93,3 +94,38 @@ def test_the_store_may_be_named_by_an_option_or_by_the_surroundings(
     assert main(["labels", "show", f"{finished.url}/pets", "--json"]) == 0
     assert main(["publish", f"{finished.url}/pets", "--store", str(tmp_path)]) == 2
     assert "so does --store" in capsys.readouterr().err
+
+
+def test_some_rows_are_exported(finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = str(finished.labels.path("labels.parquet")), tmp_path / "some.csv"
+    assert main(["labels", "export", path, str(out), "--only", "relabelled", "--min-confidence", "0.75"]) == 0
+    assert "some.csv: 1 of 6 rows as csv" in capsys.readouterr().out
+    assert out.read_text(encoding="utf-8").splitlines()[1].startswith('"row 1",1,"dög"')
+    assert main(["labels", "export", path, str(out), "--json"]) == 2
+    assert "is there already" in shown(capsys)["error"]["message"]
+    assert main(["labels", "export", path, str(tmp_path / "x"), "--to", "xlsx"]) == 2
+    assert "no form 'xlsx'" in capsys.readouterr().err
+
+
+def test_two_versions_are_compared(finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["publish", "pets", "--store", finished.url]) == 0
+    capsys.readouterr()
+    old, new = f"{finished.url}/pets@1", f"{finished.url}/pets"
+    assert main(["labels", "diff", old, new]) == 0
+    assert "**No purified label of 6 rows changed.**" in capsys.readouterr().out
+    assert main(["labels", "diff", old, new, "--json"]) == 0
+    assert shown(capsys)["after"] == {"labels": None, "gate": "proven", "noise": 0.4}
+    out = tmp_path / "diff.parquet"
+    assert main(["labels", "diff", old, new, "--to", "parquet", "--out", str(out), "--rows"]) == 0
+    assert pq.read_table(out).column_names[:4] == ["sample_id", "given_name", "old_name", "new_name"]
+    assert main(["labels", "diff", old, new, "--to", "parquet"]) == 2
+    assert main(["labels", "diff", f"{finished.url}/pets@7", new]) == 2
+    assert "has no version 7; it has: 1" in capsys.readouterr().err
+
+
+def test_the_schema_comes_in_the_languages_of_others(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["labels", "schema", "--to", "json-schema"]) == 0
+    assert list(shown(capsys)["$defs"]["row"]["properties"]) == SCHEMA.names
+    assert main(["labels", "schema", "--to", "spark"]) == 0
+    assert [field["name"] for field in shown(capsys)["fields"]] == SCHEMA.names
+    assert main(["labels", "schema", "--to", "avro"]) == 2
