@@ -1,6 +1,7 @@
 """Whole classifiers as the model artifact describes them: built, and loaded with their weights."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,23 @@ class Standardise(nn.Module):
         return (features - self.mean) / self.std
 
 
+class Ensemble(nn.Module):
+    """Several classifiers of one kind; their scores are averaged."""
+
+    def __init__(self, members: list[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Average the members' scores [n, classes]."""
+        return torch.stack([member(inputs) for member in self.members]).mean(dim=0)
+
+
+def several(build: Callable[[], nn.Module], members: int) -> nn.Module:
+    """Build one classifier, or an ensemble."""
+    return build() if members == 1 else Ensemble([build() for _ in range(members)])
+
+
 def build_head(scale: Standardise, hidden: int, classes: int) -> nn.Sequential:
     """Build a classifier of features as they come: parts `scale` and `layers`."""
     layers = build_mlp(len(scale.mean), hidden, classes)
@@ -39,14 +57,18 @@ def rebuild(description: ModelDescription) -> nn.Module:
 
     Images: `network` = {"encoder": its description, "scaled_head": whether the head standardises}; in: RGB in 0..1.
     Features: `network` = {"inputs", "hidden"}; in: the features as they are in the store. Out: one score a class.
+    Both: "members", how many networks are averaged (1 where it is missing); of a scaled head, how many heads.
     """
     network, classes = description.network, len(description.classes)
+    members = int(network.get("members", 1))
     if description.input == "features":
-        return build_head(unmeasured(int(network["inputs"])), int(network["hidden"]), classes)
-    encoder = Encoder(EncoderDescription.model_validate(network["encoder"]))
+        shape = int(network["inputs"]), int(network["hidden"])
+        return several(lambda: build_head(unmeasured(shape[0]), shape[1], classes), members)
+    encoder = EncoderDescription.model_validate(network["encoder"])
     if network["scaled_head"]:
-        return join(encoder, build_head(unmeasured(encoder.dim), 0, classes))
-    return build_classifier(encoder, classes)
+        frozen = Encoder(encoder)
+        return join(frozen, several(lambda: build_head(unmeasured(frozen.dim), 0, classes), members))
+    return several(lambda: build_classifier(Encoder(encoder), classes), members)
 
 
 def unmeasured(dim: int) -> Standardise:

@@ -1,30 +1,24 @@
 """Every knob of the stage retrain."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
-from pipeline.config import MethodOptions, StageConfig
+from pipeline.config import StageConfig
+from stages.retrain.options import (
+    CdrOptions,
+    CoTeachingOptions,
+    CrossEntropyOptions,
+    ElrOptions,
+    GceOptions,
+    SceOptions,
+)
 
-STAGE = "retrain"
-KIND = "models"
-VERSIONS: dict[str, int] = {"cross_entropy": 1}
+STAGE: Final = "retrain"
+KIND: Final = "models"
+VERSIONS: Final[dict[str, int]] = {"cross_entropy": 2, "gce": 1, "sce": 1, "elr": 1, "co_teaching": 1, "cdr": 1}
 
-
-class CrossEntropyOptions(MethodOptions):
-    """Plain supervised learning, with hard or soft targets."""
-
-    soft: bool = Field(
-        False, title="Soft targets",
-        description="Learn the purifier's calibrated beliefs instead of its single best label; trusted rows stay hard, "
-        "and so do all rows where the gate is closed",
-    )  # fmt: skip
-    label_smoothing: float = Field(
-        0.0, ge=0, lt=1, title="Label smoothing", description="Share of every target that is spread over all classes"
-    )
-    mixup: float = Field(
-        0.0, ge=0, le=10, title="Mixup", description="Parameter of the Beta distribution that mixes two rows; 0 = off"
-    )
+Method = Literal["cross_entropy", "gce", "sce", "elr", "co_teaching", "cdr"]
 
 
 class RetrainConfig(StageConfig):
@@ -33,9 +27,7 @@ class RetrainConfig(StageConfig):
     enabled: bool = Field(
         True, title="Train a model", description="Off: stop at the label table", json_schema_extra={"key": False}
     )
-    method: Literal["cross_entropy"] = Field(
-        "cross_entropy", title="Method", description="How to learn from the labels"
-    )
+    method: Method = Field("cross_entropy", title="Method", description="How to learn from the labels")
     labels: Literal["purified", "given", "both"] = Field(
         "purified", title="Labels",
         description="Labels to learn from; both = one model on each, to compare: the one on purified labels is kept, "
@@ -51,10 +43,18 @@ class RetrainConfig(StageConfig):
     )
     epochs: int = Field(30, ge=1, le=10_000, title="Epochs", description="Passes over the training rows")
     batch_size: int = Field(128, ge=1, le=65_536, title="Batch size", description="Rows per step")
+    optimizer: Literal["adamw", "sgd"] = Field(
+        "adamw", title="Optimiser",
+        description="adamw; or sgd with momentum, as in most papers, which takes another learning rate (0.02) and "
+        "weight decay (0.0005)",
+        json_schema_extra={"key": "changed"},
+    )  # fmt: skip
     learning_rate: float = Field(
-        0.002, gt=0, le=100, title="Learning rate", description="Highest rate of AdamW; falls along a cosine to 0"
+        0.002, gt=0, le=100, title="Learning rate", description="The highest; it falls along a cosine to 0"
     )
-    weight_decay: float = Field(0.01, ge=0, le=10, title="Weight decay", description="Decoupled, as in AdamW")
+    weight_decay: float = Field(
+        0.01, ge=0, le=10, title="Weight decay", description="Pull of the weights to zero; adamw's is decoupled"
+    )
     shift: float = Field(
         0.1, ge=0, le=0.5, title="Shift", description="Share of its size by which a picture is moved at random; 0 = off"
     )
@@ -69,6 +69,11 @@ class RetrainConfig(StageConfig):
     weigh_by_confidence: bool = Field(
         False, title="Weigh by confidence", description="Count every purified row by its calibrated confidence"
     )
+    balance: float = Field(
+        0.0, ge=0, le=1, title="Balance classes",
+        description="How far rare classes count more: 0 every row alike, 1 every class alike, 0.5 between",
+        json_schema_extra={"key": "changed"},
+    )  # fmt: skip
     precision: Literal["mixed", "full"] = Field(
         "mixed", title="Precision", description="mixed: bfloat16 where the device is faster with it; full: float32"
     )
@@ -76,3 +81,10 @@ class RetrainConfig(StageConfig):
     cross_entropy: CrossEntropyOptions = Field(
         default_factory=CrossEntropyOptions, title="cross_entropy", description="Options of cross_entropy"
     )
+    gce: GceOptions = Field(default_factory=GceOptions, title="gce", description="Options of gce")
+    sce: SceOptions = Field(default_factory=SceOptions, title="sce", description="Options of sce")
+    elr: ElrOptions = Field(default_factory=ElrOptions, title="elr", description="Options of elr")
+    co_teaching: CoTeachingOptions = Field(
+        default_factory=CoTeachingOptions, title="co_teaching", description="Options of co_teaching"
+    )
+    cdr: CdrOptions = Field(default_factory=CdrOptions, title="cdr", description="Options of cdr")

@@ -1,17 +1,20 @@
 """What rows teach: targets and weights from a label table; and how predictions are scored."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from pipeline.models import Score
 from stages.retrain.config import RetrainConfig
+
+MOST_NOISE = 0.95  # what is told of labels that nothing speaks for
 
 Mask = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.int32]
@@ -24,6 +27,26 @@ class Lessons:
     labels: Tensor
     probs: Tensor
     weights: Tensor
+    noise_rate: float = 0.0  # share of them that is wrong, as the label table tells
+
+    def on(self, device: torch.device) -> "Lessons":
+        """Bring them to a device."""
+        return replace(
+            self, labels=self.labels.to(device), probs=self.probs.to(device), weights=self.weights.to(device)
+        )
+
+    def take(self, rows: Tensor) -> "Lessons":
+        """Take the lessons of some rows."""
+        return replace(self, labels=self.labels[rows], probs=self.probs[rows], weights=self.weights[rows])
+
+    def balanced(self, classes: int, strength: float) -> "Lessons":
+        """Let rare classes count more: each by its share to the power of −strength, on average 1 a row."""
+        if strength == 0:
+            return self
+        factors = (self.shares(classes) * classes).clamp(min=1e-12).pow(-strength)
+        each = (self.probs * factors[self.labels]).sum(dim=1) + (1.0 - self.probs.sum(dim=1)) * factors.mean()
+        raised = self.weights * each
+        return replace(self, weights=raised * (self.weights.sum() / raised.sum().clamp(min=1e-12)))
 
     def targets(self, rows: Tensor, classes: int) -> Tensor:
         """Spread some rows over all classes, [n, K]; what the few classes lack goes to all alike."""
@@ -50,13 +73,22 @@ def hard_lessons(labels: Labels, weights: npt.NDArray[np.float32]) -> Lessons:
 def given_lessons(table: pa.Table, usable: Mask) -> Lessons:
     """Teach the given labels as they came."""
     given = np.asarray(table["given_label"].fill_null(-1).to_numpy(), dtype=np.int32)
-    return hard_lessons(given, usable.astype(np.float32))
+    lessons = hard_lessons(given, usable.astype(np.float32))
+    return replace(lessons, noise_rate=told_noise(table["given_confidence"], lessons))
+
+
+def told_noise(confidence: pa.ChunkedArray, lessons: Lessons) -> float:
+    """Tell which share of the labels of the rows that teach is wrong: 1 − the mean confidence in them."""
+    taught = pa.array((lessons.weights > 0).numpy())
+    mean = pc.mean(confidence.combine_chunks().filter(taught)).as_py()
+    return 0.0 if mean is None else min(max(1.0 - mean, 0.0), MOST_NOISE)
 
 
 def purified_lessons(table: pa.Table, usable: Mask, config: RetrainConfig, soft: bool) -> Lessons:
     """Teach the purified labels, or the beliefs behind them."""
     purified = np.asarray(table["purified_label"].to_numpy(), dtype=np.int32)
     hard = hard_lessons(purified, usable * row_weights(table, config))
+    hard = replace(hard, noise_rate=told_noise(table["confidence"], hard))
     if not soft:
         return hard
     labels, probs = top_classes(table)
@@ -64,7 +96,7 @@ def purified_lessons(table: pa.Table, usable: Mask, config: RetrainConfig, soft:
     rest = torch.zeros_like(probs)
     rest[:, 0] = 1.0
     labels = torch.where(firm, hard.labels.expand_as(labels), labels)
-    return Lessons(labels, torch.where(firm, rest, probs), hard.weights)
+    return replace(hard, labels=labels, probs=torch.where(firm, rest, probs))
 
 
 def row_weights(table: pa.Table, config: RetrainConfig) -> npt.NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """What a classifier is trained on, image or features alike: batches, the network before training, its description."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,7 +10,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pipeline.artifacts import Artifact
 from pipeline.datasets.images import open_images
 from pipeline.errors import DataError
 from pipeline.features import Features, open_features
@@ -23,8 +23,10 @@ from stages.networks.encoder import DESCRIPTION_FILE, WEIGHTS_FILE, Encoder, loa
 from stages.networks.heads import build_classifier
 from stages.retrain.config import RetrainConfig
 from stages.shell import Context
+from stages.training.schedule import mixed_seed
 
 CHUNK = 1024
+FIRST_WEIGHTS = 2  # purpose of a seed, beside those of the schedule
 
 Rows = npt.NDArray[np.int64]
 
@@ -32,21 +34,21 @@ Rows = npt.NDArray[np.int64]
 class Batches(Protocol):
     """Where inputs come from; rows are numbered among the usable ones."""
 
-    def plain(self, rows: Tensor) -> Tensor:
-        """Take inputs as they are."""
+    def plain(self, rows: Tensor, then: Iterator[Tensor] | None = None) -> Tensor:
+        """Take inputs as they are; `then`: the rows of the batches that will follow."""
 
-    def varied(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Take inputs to train on, changed at random where that keeps what they show."""
+    def varied(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Change inputs at random where that keeps what they show."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """The usable rows of a dataset, their batches, an untrained network for them, and how to say what it is."""
+    """The usable rows of a dataset, their batches, untrained networks for them, and how to say what these are."""
 
     sample_ids: Any  # pa.ChunkedArray of all rows
     usable: Rows
     batches: Batches
-    network: nn.Module
+    build: Callable[[int], nn.Module]  # network 0, 1, …: each with first weights of its own
     whole: Callable[[nn.Module], nn.Module]  # from the trained network to the one that is shipped
     description: dict[str, Any]
 
@@ -58,13 +60,13 @@ class ImageBatches:
         self._cache = cache
         self._how = Augmentation(crop_scale=1, crop_ratio=1, flip=flip, shift=shift, colour=0, grey=0)
 
-    def plain(self, rows: Tensor) -> Tensor:
+    def plain(self, rows: Tensor, then: Iterator[Tensor] | None = None) -> Tensor:
         """Take images as they are."""
-        return self._cache.batch(rows)
+        return self._cache.batch(rows, then)
 
-    def varied(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Take images, each changed in its own way."""
-        return augment(self._cache.batch(rows), self._how, generator)
+    def varied(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Change each image in its own way."""
+        return augment(inputs, self._how, generator)
 
 
 class FeatureBatches:
@@ -74,13 +76,13 @@ class FeatureBatches:
         self._take = take
         self._device = device
 
-    def plain(self, rows: Tensor) -> Tensor:
+    def plain(self, rows: Tensor, then: Iterator[Tensor] | None = None) -> Tensor:
         """Take rows."""
         return torch.as_tensor(np.asarray(self._take(rows.numpy()), dtype=np.float32)).to(self._device)
 
-    def varied(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Take rows."""
-        return self.plain(rows)
+    def varied(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Leave them as they are."""
+        return inputs
 
 
 def open_material(config: RetrainConfig, context: Context, classes: int, device: torch.device) -> Material:
@@ -101,16 +103,22 @@ def feature_material(config: RetrainConfig, features: Features, classes: int, de
     """Train a small network on features."""
     usable = some(np.flatnonzero(features.ok), len(features))
     batches = FeatureBatches(lambda rows: features.take(usable[rows]), device)
-    torch.manual_seed(config.seed)
-    network = standardised_head(batches, len(usable), (features.dim, config.hidden, classes))
+    scale = standardise(batches, len(usable), features.dim)
     description = {"input": "features", "network": {"inputs": features.dim, "hidden": config.hidden}}
-    return Material(features.rows["sample_id"], usable, batches, network, lambda trained: trained, description)
+
+    def build(number: int) -> nn.Module:
+        seed_weights(config, number)
+        return build_head(copy.deepcopy(scale), config.hidden, classes)
+
+    return Material(features.rows["sample_id"], usable, batches, build, lambda trained: trained, description)
 
 
 def image_material(config: RetrainConfig, context: Context, classes: int, device: torch.device) -> Material:
     """Train the encoder with a head on it, or the head alone."""
     images = open_images(context.input("images"))
-    encoder = starting_encoder(context.input("encoder"), config).to(device)
+    artifact = context.input("encoder")
+    encoder = load_encoder(artifact.path(DESCRIPTION_FILE), artifact.path(WEIGHTS_FILE))
+    encoder = (starting_encoder(encoder, config) if config.freeze else encoder).to(device)
     usable = some(np.flatnonzero(images.ok), len(images))
     fit = Fit(*encoder.description.fit)
     cache = ImageCache(load_pixels(images, usable, fit, context), device)
@@ -122,12 +130,20 @@ def image_material(config: RetrainConfig, context: Context, classes: int, device
         "preprocessing": preprocessing(fit),
     }
     if not config.freeze:
-        classifier = build_classifier(encoder, classes)
-        return Material(ids, usable, pictures, classifier, lambda trained: trained, description)
+
+        def build(number: int) -> nn.Module:
+            return build_classifier(starting_encoder(encoder, config, number), classes)
+
+        return Material(ids, usable, pictures, build, lambda trained: trained, description)
     features = encode_all(encoder, pictures, len(usable), context)
     batches = FeatureBatches(lambda rows: features[rows], device)
-    network = standardised_head(batches, len(usable), (encoder.dim, 0, classes))
-    return Material(ids, usable, batches, network, lambda trained: join(encoder, trained), description)
+    scale = standardise(batches, len(usable), encoder.dim)
+
+    def head(number: int) -> nn.Module:
+        seed_weights(config, number)
+        return build_head(copy.deepcopy(scale), 0, classes)
+
+    return Material(ids, usable, batches, head, lambda trained: join(encoder, trained), description)
 
 
 def preprocessing(fit: Fit) -> dict[str, Any]:
@@ -136,11 +152,15 @@ def preprocessing(fit: Fit) -> dict[str, Any]:
     return {"colours": "RGB", "range": [0, 1], "fit": f"{square}, {fit.interpolation}", "image_size": fit.size}
 
 
-def starting_encoder(artifact: Artifact, config: RetrainConfig) -> Encoder:
-    """Take the trained encoder, or a new one of the same architecture."""
-    trained = load_encoder(artifact.path(DESCRIPTION_FILE), artifact.path(WEIGHTS_FILE))
-    torch.manual_seed(config.seed)  # the one place where torch's layers draw their first weights
-    return trained if config.start_from == "encoder" else Encoder(trained.description)
+def seed_weights(config: RetrainConfig, number: int) -> None:
+    """Seed the one place where torch's layers draw their first weights, for each network in its own way."""
+    torch.manual_seed(mixed_seed(config.seed, FIRST_WEIGHTS, number))
+
+
+def starting_encoder(trained: Encoder, config: RetrainConfig, number: int = 0) -> Encoder:
+    """Copy the trained encoder, or make a new one of the same architecture."""
+    seed_weights(config, number)
+    return copy.deepcopy(trained) if config.start_from == "encoder" else Encoder(trained.description)
 
 
 def encode_all(encoder: Encoder, pictures: ImageBatches, count: int, context: Context) -> npt.NDArray[np.float32]:
@@ -155,9 +175,8 @@ def encode_all(encoder: Encoder, pictures: ImageBatches, count: int, context: Co
     return encoded
 
 
-def standardised_head(batches: Batches, count: int, shape: tuple[int, int, int]) -> nn.Module:
-    """Build a head (inputs, hidden, classes) for inputs as they are."""
-    inputs, hidden, classes = shape
+def standardise(batches: Batches, count: int, inputs: int) -> Standardise:
+    """Measure mean and spread of all inputs [count, inputs]."""
     total, squares = torch.zeros(inputs).double(), torch.zeros(inputs).double()
     for rows in torch.split(torch.arange(count), CHUNK):
         values = batches.plain(rows).double().cpu()
@@ -165,4 +184,4 @@ def standardised_head(batches: Batches, count: int, shape: tuple[int, int, int])
     mean = total / count
     spread = (squares / count - mean.square()).clamp(min=0).sqrt()
     varies = spread > 1e-6 * (1 + mean.abs())
-    return build_head(Standardise(mean, torch.where(varies, spread, torch.ones_like(spread))), hidden, classes)
+    return Standardise(mean, torch.where(varies, spread, torch.ones_like(spread)))

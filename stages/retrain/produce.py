@@ -6,17 +6,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import nn
 
 from pipeline.artifacts import Artifact
 from pipeline.datasets.annotations import Annotations, open_annotations
 from pipeline.errors import ContractError, DataError
 from pipeline.labels import LABELS_FILE, read_labels
 from pipeline.models import ModelDescription, ModelMetrics, Outcome, Predictions, write_model, write_predictions
+from stages.networks.classifiers import Ensemble
 from stages.networks.devices import pick_device
 from stages.retrain.config import RetrainConfig
 from stages.retrain.core import Lessons, Mask, Yardstick, given_lessons, purified_lessons, summary_of, yardstick
 from stages.retrain.material import Material, open_material
-from stages.retrain.train import Rivals, Task, noted_as, predict, spread_out, train
+from stages.retrain.predict import predict, spread_out
+from stages.retrain.train import Rivals, Task, noted_as, train
 from stages.shell import Context
 from stages.training.state import TrainingState
 
@@ -33,10 +36,12 @@ def produce(config: RetrainConfig, context: Context) -> dict[str, Any]:
     classes = len(annotations.class_names)
     material = open_material(config, context, classes, device)
     check_same_rows(table["sample_id"], material.sample_ids)
-    soft = config.cross_entropy.soft and gate_open(labels)
+    soft = config.method == "cross_entropy" and config.cross_entropy.soft and gate_open(labels)
     lessons = all_lessons(config, table, usable_for_training(annotations, material), soft)
     validation = measure_by(annotations, "validation", material)
-    task = Task(material, take_usable(lessons, material), validation, classes, device)
+    rows = torch.from_numpy(material.usable)
+    lessons = {name: part.take(rows).balanced(classes, config.balance) for name, part in lessons.items()}
+    task = Task(material, lessons, validation, classes, device)
     check_teaching(task, config)
     rivals, state = train(task, config, context)
     return write(task, config, context, (rivals, state), annotations)
@@ -74,12 +79,6 @@ def all_lessons(config: RetrainConfig, table: pa.Table, usable: Mask, soft: bool
     return lessons
 
 
-def take_usable(lessons: dict[str, Lessons], material: Material) -> dict[str, Lessons]:
-    """Renumber the lessons as the material numbers its rows."""
-    rows = torch.from_numpy(material.usable)
-    return {n: Lessons(part.labels[rows], part.probs[rows], part.weights[rows]) for n, part in lessons.items()}
-
-
 def measure_by(annotations: Annotations, split: str, material: Material) -> Yardstick:
     """Make the yardstick of a split over the usable rows."""
     rows = material.usable
@@ -115,11 +114,20 @@ def write(
         **outcomes[shipped].model_dump(), labels=config.labels, given=outcomes["given"] if len(outcomes) > 1 else None,
         targets="soft" if shipped == "purified" and task.lessons[shipped].labels.shape[1] > 1 else "hard",
     )  # fmt: skip
-    network = material.whole(rivals.shipped(shipped)).cpu().to(memory_format=torch.contiguous_format)
-    description = ModelDescription(classes=tuple(annotations.class_names), **material.description)
+    best = rivals.shipped(shipped)
+    network = material.whole(best).cpu().to(memory_format=torch.contiguous_format)
+    description = ModelDescription(classes=tuple(annotations.class_names), **described(material, best))
     weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
     write_model(context.folder, description, weights, metrics)
     return metrics.model_dump(mode="json")
+
+
+def described(material: Material, network: nn.Module) -> dict[str, Any]:
+    """Say what the network is, and how many it averages."""
+    if not isinstance(network, Ensemble):
+        return material.description
+    shape = {**material.description["network"], "members": len(network.members)}
+    return {**material.description, "network": shape}
 
 
 def predict_all(rivals: Rivals, name: str, task: Task, context: Context, state: TrainingState) -> Predictions:

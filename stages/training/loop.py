@@ -22,12 +22,13 @@ Curve = Sequence[Mapping[str, float]]  # one record for each epoch done
 
 @dataclass
 class Watch:
-    """What a training does between two epochs beside learning."""
+    """What a training does beside learning: between two epochs, and with the gradients of a step."""
 
     after_epoch: AfterEpoch = lambda _epoch: {}
     enough: Callable[[Curve], bool] = lambda _curve: False  # whether to end before the plan does
     checkpoint_epochs: int = 0  # a checkpoint after so many epochs, beside those by time; 0: by time only
     shown: dict[str, float | str] = field(default_factory=dict)  # for the progress alone, never for the result
+    before_step: Callable[[], None] = lambda: None  # what is done with the gradients before the optimiser takes them
 
 
 class Loop:
@@ -51,7 +52,7 @@ class Loop:
         order = plan.epoch_order(state.step // plan.steps_per_epoch)
         losses: list[Tensor] = []
         while state.step < plan.steps and not (state.step % plan.steps_per_epoch == 0 and watch.enough(state.curve)):
-            losses.append(self._step(state, order, loss_of))
+            losses.append(self._step(state, order, loss_of, watch))
             epoch_ends = state.step % plan.steps_per_epoch == 0
             checkpoint = self._ranks.any(self._wanted(state, watch) or self._context.stop.requested)
             if epoch_ends or checkpoint or state.step % self._look_every == 0:
@@ -77,12 +78,13 @@ class Loop:
             state.step, state.loss_sum = len(state.curve) * self._plan.steps_per_epoch, 0.0
         state.batch = self._plan.batch
 
-    def _step(self, state: TrainingState, order: Tensor, loss_of: LossOf) -> Tensor:
+    def _step(self, state: TrainingState, order: Tensor, loss_of: LossOf, watch: Watch) -> Tensor:
         set_learning_rate(state.optimiser, self._learning_rate * self._plan.rate(state.step))
         rows = self._plan.batch_rows(order, state.step)
         loss = loss_of(rows, self._plan.step_generator(state.step, self._device))
         state.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        watch.before_step()
         state.optimiser.step()
         state.step += 1
         return loss.detach()

@@ -1,41 +1,45 @@
-"""Plain supervised learning: weighted cross-entropy with hard or soft targets, label smoothing and mixup.
+"""Plain supervised learning: weighted cross-entropy with hard or soft targets, label smoothing, mixup and CutMix.
 
-loss = −Σᵢ wᵢ Σ_k tᵢₖ log softmax(sᵢ)ₖ / Σᵢ wᵢ, with t ← (1 − ε) t + ε / K for smoothing ε; with mixup, inputs and
-targets are λ · own + (1 − λ) · another row's, λ ~ Beta(α, α) once a batch.
-Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018.
+loss = −Σᵢ wᵢ Σ_k tᵢₖ log softmax(sᵢ)ₖ / Σᵢ wᵢ, with t ← (1 − ε) t + ε / K for smoothing ε (Szegedy et al., 2016).
 """
 
-from dataclasses import dataclass
-
-import numpy as np
-import torch
 from torch import Tensor
-from torch.nn import functional
+
+from pipeline.errors import ConfigError
+from stages.retrain.learner import Batch, Learner, Setting
+from stages.retrain.losses import cross_entropies, weighted_mean
+from stages.retrain.mixing import Mixing, cutmix, draws, mixup
+from stages.retrain.options import CrossEntropyOptions
 
 
-def loss(scores: Tensor, targets: Tensor, weights: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Score [n, K] predictions against [n, K] targets with [n] weights; 0 where no row has a weight."""
-    smooth = (1.0 - smoothing) * targets + smoothing / targets.shape[1]
-    each = -(smooth * functional.log_softmax(scores.float(), dim=1)).sum(dim=1)
-    return (weights * each).sum() / weights.sum().clamp(min=1e-12)
+class CrossEntropy(Learner):
+    """One network that learns its targets."""
+
+    def __init__(self, setting: Setting, options: CrossEntropyOptions) -> None:
+        super().__init__([setting.build(0)])
+        self.options = options
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Mix where that is wanted, and compare."""
+        inputs, targets, weights = batch.views[0], batch.targets, batch.weights
+        mixing = draw_mixing(batch, self.options)
+        if mixing:
+            inputs = mixing.inputs(inputs)
+            targets, weights = mixing.lessons(targets, weights)
+        smoothing = self.options.label_smoothing
+        smooth = (1.0 - smoothing) * targets + smoothing / targets.shape[1]
+        return weighted_mean(cross_entropies(self.scores(inputs), smooth), weights)
 
 
-@dataclass(frozen=True)
-class Mixing:
-    """Which row is mixed into which, and how much of its own each keeps."""
-
-    keep: float
-    partner: Tensor
-
-    def mix(self, values: Tensor) -> Tensor:
-        """Mix the rows of a batch."""
-        return self.keep * values + (1.0 - self.keep) * values[self.partner]
-
-
-def draw_mixing(count: int, alpha: float, generator: torch.Generator) -> Mixing | None:
-    """Draw a mixing for a batch; None where mixup is off."""
-    if alpha == 0:
-        return None
-    seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
-    keep = float(np.random.default_rng(seed).beta(alpha, alpha))  # torch draws no Beta from a generator
-    return Mixing(keep, torch.randperm(count, generator=generator, device=generator.device))
+def draw_mixing(batch: Batch, options: CrossEntropyOptions) -> Mixing | None:
+    """Draw how a batch is mixed; None where it is not."""
+    inputs, generator = batch.views[0], batch.generator()
+    if options.cutmix and inputs.ndim != 4:
+        raise ConfigError(
+            "retrain.cross_entropy.cutmix cuts pictures, but this model learns from features.",
+            "Set it to 0, or unfreeze the network (retrain.freeze: false).",
+        )
+    cuts = options.cutmix > 0 and (options.mixup == 0 or draws(generator, purpose=1).random() < 0.5)
+    if cuts:
+        return cutmix(inputs.shape, options.cutmix, generator)
+    return mixup(len(inputs), options.mixup, generator) if options.mixup else None

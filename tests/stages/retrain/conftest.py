@@ -1,6 +1,7 @@
 """Toy problems for retrain: classes that can be told apart, as features and as pictures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +9,17 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from sklearn.datasets import load_digits
 
 from pipeline.artifacts import Artifact, Manifest, Ref, list_files
+from pipeline.datasets.images import open_images
+from pipeline.noise import inject
 from pipeline.store import FileStore
+from stages.images.decoding import decode_rows
 from stages.networks.encoder import Encoder, EncoderDescription, save_encoder
 from stages.retrain.config import RetrainConfig
 from stages.retrain.produce import produce
+from stages.training.loop import Loop
 
 Retrain = Callable[..., Artifact]
 
@@ -102,3 +108,64 @@ def retrain(run_stage: Any) -> Retrain:
 def bytes_of() -> Callable[[Artifact], dict[str, bytes]]:
     """Read all files of an artifact."""
     return lambda artifact: {e.path: artifact.path(e.path).read_bytes() for e in artifact.manifest.files}
+
+
+@pytest.fixture
+def digits_toy(make_annotations: Any, make_labels: Any, make_features: Any) -> Callable[..., Toy]:
+    """Take pixels of handwritten digits, half of the training labels wrong, five trusted rows a class, a clean test."""
+
+    def make(rate: float = 0.5) -> Toy:
+        digits = load_digits()
+        truth = digits.target.astype(np.int64)
+        count = len(truth)
+        split = np.where(np.arange(count) % 4 == 3, "test", "train")
+        given = np.where(split == "train", inject(truth, "symmetric", rate, 10, seed=1), truth)
+        trusted = np.zeros(count, bool)
+        for label in range(10):
+            trusted[np.flatnonzero((truth == label) & (split == "train"))[:5]] = True
+        beliefs = np.full((count, 10), rate / 9)
+        beliefs[np.arange(count), given] = 1.0 - rate
+        known = np.where(trusted, truth, -1)
+        action = np.where(split != "train", "none", np.where(trusted, "trusted", "keep"))
+        names = [str(label) for label in range(10)]
+        columns = {"split": split.tolist(), "action": action.tolist(), "trusted": trusted}
+        inputs = {
+            "annotations": make_annotations(given, names, split=split, trusted=known).ref,
+            "labels": make_labels((given, np.where(trusted, truth, given)), beliefs, names, **columns).ref,
+            "features": make_features(digits.data.astype(np.float32)).ref,
+        }
+        return Toy(truth, given, split.tolist(), inputs)
+
+    return make
+
+
+@pytest.fixture
+def stop_after() -> Callable[[int], AbstractContextManager[None]]:
+    """Let the wish to stop come after some steps, inside a `with`."""
+
+    @contextmanager
+    def stopping(steps: int) -> Iterator[None]:
+        taken = iter(range(1_000_000))
+        step: Callable[..., Any] = Loop._step
+
+        def counted(self: Any, *arguments: Any) -> Any:
+            if next(taken) == steps:
+                self._context.stop.request(15)
+            return step(self, *arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Loop, "_step", counted)
+            yield
+
+    return stopping
+
+
+@pytest.fixture
+def pixels_of(store: FileStore) -> Callable[[Toy, int], torch.Tensor]:
+    """Decode the first pictures of a toy as a network takes them, [n, 3, 8, 8]."""
+
+    def decode(toy: Toy, count: int) -> torch.Tensor:
+        pixels = decode_rows(open_images(store.get(toy.inputs["images"])), np.arange(count), 8)
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+
+    return decode

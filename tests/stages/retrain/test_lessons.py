@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stages.retrain.config import RetrainConfig
-from stages.retrain.core import given_lessons, purified_lessons, summary_of, yardstick
+from stages.retrain.core import given_lessons, hard_lessons, purified_lessons, summary_of, yardstick
 
 ACTIONS = ["keep", "relabel", "review", "trusted"]
 
@@ -21,6 +21,7 @@ def table() -> pa.Table:
             "purified_label": pa.array([0, 2, 1, 2], pa.int32()),
             "action": pa.array(ACTIONS).dictionary_encode(),
             "confidence": pa.array([0.9, 0.8, 0.4, 0.5], pa.float32()),
+            "given_confidence": pa.array([0.9, 0.2, None, 0.4], pa.float32()),
             "top_labels": pa.array([[0, 1], [2, 0], [1], [0, 2]], pa.list_(pa.int32())),
             "top_probs": pa.array([[0.9, 0.1], [0.8, 0.1], [0.4], [0.5, 0.5]], pa.list_(pa.float32())),
         }
@@ -39,8 +40,8 @@ def test_soft_targets_are_the_beliefs_and_trusted_rows_stay_hard(table: pa.Table
 
 
 def test_one_hot_beliefs_teach_what_hard_labels_do(table: pa.Table) -> None:
-    sure = table.set_column(4, "top_labels", pa.array([[0, 1], [2, 0], [1, 0], [2, 1]], pa.list_(pa.int32())))
-    sure = sure.set_column(5, "top_probs", pa.array([[1.0, 0.0]] * 4, pa.list_(pa.float32())))
+    sure = table.set_column(5, "top_labels", pa.array([[0, 1], [2, 0], [1, 0], [2, 1]], pa.list_(pa.int32())))
+    sure = sure.set_column(6, "top_probs", pa.array([[1.0, 0.0]] * 4, pa.list_(pa.float32())))
     soft, hard = (purified_lessons(sure, ALL, RetrainConfig(), soft=s).targets(ROWS, 3) for s in (True, False))
     assert torch.equal(soft, hard)
 
@@ -64,6 +65,25 @@ def test_given_labels_teach_as_they_came(table: pa.Table) -> None:
     lessons = given_lessons(table, np.array([True, True, True, False]))
     assert lessons.labels.flatten()[:2].tolist() == [0, 1]
     assert lessons.weights.tolist() == [1, 1, 0, 0]
+    assert lessons.noise_rate == pytest.approx(1 - (0.9 + 0.2) / 2)  # of the two rows that teach
+
+
+def test_rare_classes_count_more_as_far_as_is_wanted(table: pa.Table) -> None:
+    labels = np.array([0, 0, 0, 1], np.int32)
+    plain = hard_lessons(labels, np.ones(4, np.float32))
+    torch.testing.assert_close(plain.balanced(2, 1.0).weights, torch.tensor([2 / 3, 2 / 3, 2 / 3, 2]))
+    assert plain.balanced(2, 0.0) is plain
+    half = plain.balanced(2, 0.5).weights
+    assert half[3] / half[0] == pytest.approx(3**0.5)
+    missing = hard_lessons(labels, np.ones(4, np.float32)).balanced(5, 1.0)  # three classes without rows
+    torch.testing.assert_close(missing.weights, torch.tensor([2 / 3, 2 / 3, 2 / 3, 2]))
+
+
+def test_soft_lessons_are_balanced_by_what_they_believe(table: pa.Table) -> None:
+    soft = purified_lessons(table, ALL, RetrainConfig(), soft=True)
+    weights = soft.balanced(3, 1.0).weights
+    assert torch.isfinite(weights).all()
+    assert weights.sum() == pytest.approx(float(soft.weights.sum()))
 
 
 def test_a_split_is_scored_by_trusted_labels_where_known() -> None:

@@ -1,6 +1,5 @@
 """The stage as a whole: what it learns, writes, rebuilds, resumes and refuses."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,9 @@ def test_a_rebuilt_model_predicts_what_the_table_says(features_toy: Any, retrain
 
 
 @pytest.mark.parametrize("freeze", [False, True])
-def test_pictures_are_learned_and_the_model_rebuilt(pictures_toy: Any, retrain: Any, store: Any, freeze: bool) -> None:
+def test_pictures_are_learned_and_the_model_rebuilt(
+    pictures_toy: Any, retrain: Any, pixels_of: Any, freeze: bool
+) -> None:
     artifact = retrain(pictures_toy, freeze=freeze, shift=0.0, **QUICK | {"epochs": 6})
     model = open_model(artifact)
     assert model.metrics.test is not None
@@ -59,12 +60,8 @@ def test_pictures_are_learned_and_the_model_rebuilt(pictures_toy: Any, retrain: 
     assert model.metrics.test.rows == 19  # the broken row is a test row
     said = model.predictions()
     assert said["confidence"][5].as_py() < said["confidence"][0].as_py()
-    from pipeline.datasets.images import open_images
-    from stages.images.decoding import decode_rows
-
-    pixels = decode_rows(open_images(store.get(pictures_toy.inputs["images"])), np.arange(4), 8)
     with torch.inference_mode():
-        scores = load_model(artifact)(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)
+        scores = load_model(artifact)(pixels_of(pictures_toy, 4))
     np.testing.assert_allclose(said["probs"].to_pylist()[:4], torch.softmax(scores, 1).numpy(), atol=1e-5)
 
 
@@ -96,36 +93,19 @@ def test_the_same_seed_gives_the_same_files_and_another_seed_others(
     assert first["model.safetensors"] != other["model.safetensors"]
 
 
-def test_a_stopped_training_resumes_to_the_same_bytes(
-    features_toy: Any, retrain: Any, bytes_of: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_stopped_training_with_mixup_resumes_to_the_same_bytes(
+    features_toy: Any, retrain: Any, bytes_of: Any, stop_after: Any
 ) -> None:
     toy = features_toy(validation=True)
     options = QUICK | {"labels": "both", "cross_entropy": {"mixup": 0.2}}
     unbroken = bytes_of(retrain(toy, **options))
-    stop_after(17, monkeypatch)
-    with pytest.raises(InterruptedRunError, match="a checkpoint is written"):
+    with stop_after(17), pytest.raises(InterruptedRunError, match="a checkpoint is written"):
         retrain(toy, **options, key="broken", stop=StopFlag())
-    monkeypatch.undo()
     assert bytes_of(retrain(toy, **options, key="broken")) == unbroken
 
 
-def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the wish to stop come after some steps."""
-    from stages.training.loop import Loop
-
-    taken = iter(range(1_000_000))
-    step: Callable[..., Any] = Loop._step
-
-    def counted(self: Any, *arguments: Any) -> Any:
-        if next(taken) == steps:
-            self._context.stop.request(15)
-        return step(self, *arguments)
-
-    monkeypatch.setattr(Loop, "_step", counted)
-
-
 def test_a_stop_while_predicting_keeps_what_was_trained(
-    features_toy: Any, retrain: Any, monkeypatch: pytest.MonkeyPatch
+    features_toy: Any, retrain: Any, stop_after: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toy = features_toy()
     flag = StopFlag()
@@ -136,8 +116,8 @@ def test_a_stop_while_predicting_keeps_what_was_trained(
     with pytest.raises(InterruptedRunError, match="a checkpoint is written"):
         retrain(toy, **QUICK, key="broken", stop=flag)
     monkeypatch.undo()
-    stop_after(0, monkeypatch)  # a single further step would stop it again
-    assert retrain(toy, **QUICK, key="broken").metrics["epochs"] == QUICK["epochs"]
+    with stop_after(0):  # a single further step would stop it again
+        assert retrain(toy, **QUICK, key="broken").metrics["epochs"] == QUICK["epochs"]
 
 
 def test_validation_rows_choose_the_epoch_and_nothing_else_does(features_toy: Any, retrain: Any) -> None:
