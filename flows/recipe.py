@@ -36,7 +36,9 @@ def clean(request: CleanRequest, run_stage: RunStage) -> dict[str, StageOutcome]
         done[stage] = run_stage(stage, config, inputs)
         return done[stage].artifact
 
-    data = run("ingest", request.dataset, {}).manifest.inputs
+    dataset = run("ingest", request.dataset, {})
+    data, trusted = dataset.manifest.inputs, int(dataset.metrics.get("trusted", 1))
+    request.purify.refuse_without(trusted, f"dataset '{request.dataset.name}' has 0 trusted rows")
     annotations = {"annotations": data["annotations"]}
     if "images" in data:
         pictures = {"images": data["images"]}

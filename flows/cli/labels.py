@@ -36,14 +36,14 @@ def show(
     record = {
         "label_table": str(path), "rows": len(labels), "classes": metadata["classes"], "counts": counts_of(labels),
         "noise": metadata["noise"], "audit": metadata["audit"], "gate": metadata["gate"],
-        "sample": rows_of(labels, action, number),
+        "baselines": metadata.get("baselines"), "sample": rows_of(labels, action, number),
     }  # fmt: skip
     emit(record, as_json, lambda console: render(console, record))
 
 
 def render(console: Console, record: dict[str, Any]) -> None:
     """Show the facts and the rows."""
-    from flows.cli.results import render_facts, render_rows, summary_facts
+    from flows.cli.results import render_baselines, render_facts, render_rows, summary_facts
     from flows.quantities import counted
 
     facts = {
@@ -51,6 +51,7 @@ def render(console: Console, record: dict[str, Any]) -> None:
         "rows": f"{counted(record['rows'], 'row')} of {counted(len(record['classes']), 'class', 'classes')}",
     }
     render_facts(console, facts | summary_facts(record))
+    render_baselines(console, record)
     if record["sample"]:
         say(console, "")
         headings = list(record["sample"][0])

@@ -20,6 +20,7 @@ def render_result(console: Console, result: "CleanResult") -> None:
     if result.published:
         facts["published"] = f"version {result.published['n']}"
     render_facts(console, facts)
+    render_baselines(console, result.summary)
     for warning in result.warnings:
         say(console, f"warning: {warning}", "yellow")
     say(console, "")
@@ -45,6 +46,20 @@ def summary_facts(summary: Mapping[str, Any]) -> dict[str, str]:
         "gain": gain_fact(audit),
         "gate": gate_fact(gate),
     }
+
+
+def render_baselines(console: Console, summary: Mapping[str, Any]) -> None:
+    """Set the suggestions beside the plain ways to make labels, as the trusted rows judge them."""
+    found, audit = summary.get("baselines") or {}, summary.get("audit") or {}
+    right = {name: figures.get("right_on_trusted") for name, figures in found.items()}
+    if all(share is None for share in right.values()):
+        return
+    rows = [[name, percent(share), percent(found[name]["changed"])] for name, share in right.items()]
+    if audit.get("suggested_right") is not None and audit.get("by") != "held_out":
+        rows.append(["suggested labels", percent(audit["suggested_right"]), ""])
+    say(console, "")
+    render_rows(console, ["baseline", "right on trusted rows", "would change"], rows, right=("right on trusted rows",))
+    say(console, "")
 
 
 def gate_fact(gate: Mapping[str, Any]) -> str:

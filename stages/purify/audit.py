@@ -83,13 +83,14 @@ def measure_gain(judged: Judged) -> Gain:
     )  # fmt: skip
 
 
-def calibration_error(confidence: Tensor, right: Tensor, bins: int = 10) -> float | None:
+def calibration_error(confidence: Tensor, right: Tensor, weights: Tensor | None = None, bins: int = 10) -> float | None:
     """Return the mean distance of confidence and accuracy over equal bins of confidence (None without rows)."""
     if len(confidence) == 0:
         return None
-    place = (confidence * bins).long().clamp(max=bins - 1)
-    gaps = [float((confidence[place == b].double() - right[place == b].double()).sum()) for b in range(bins)]
-    return sum(abs(g) for g in gaps) / len(confidence)
+    place, share = (confidence * bins).long().clamp(max=bins - 1), torch.ones_like(confidence, dtype=torch.float64)
+    share = share if weights is None else weights
+    gap = share * (confidence.double() - right.double())
+    return float(gap.new_zeros(bins).index_add_(0, place, gap).abs().sum() / share.sum())
 
 
 def share_interval(share: float, rows: float, z: float = TWO_SIDED) -> tuple[float, float]:

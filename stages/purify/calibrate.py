@@ -47,8 +47,13 @@ class Pairs:
         return Pairs(self.labels[index], self.given[index], self.weights[index])
 
 
-def fit_calibration(log_beliefs: Tensor, pairs: Pairs, transition: Transition, ridge: float) -> Calibration:
-    """Fit (a, b, c) on trusted rows: log_beliefs [v, K]; each row's own pair is taken out of T."""
+def fit_calibration(
+    log_beliefs: Tensor, pairs: Pairs, transition: Transition, ridge: float, offset: Tensor | float = 0.0
+) -> Calibration:
+    """Fit (a, b, c) on trusted rows: log_beliefs [v, K]; each row's own pair is taken out of T.
+
+    offset: how much likelier each class is among trusted rows than among all, in logs [K].
+    """
     if len(pairs) == 0:
         return Calibration()
     evidence = transition.log_evidence(pairs.given, torch.float64)
@@ -58,4 +63,5 @@ def fit_calibration(log_beliefs: Tensor, pairs: Pairs, transition: Transition, r
     columns = [log_beliefs.double(), evidence, one_hot(pairs.given, transition.classes, torch.float64)]
     known = one_hot(pairs.labels, transition.classes, torch.float64).log()
     bayes = evidence.new_tensor([1.0, 1.0, 0.0])
-    return Calibration(*fit_logit(torch.stack(columns, dim=2), known, pairs.weights, Pull(bayes, ridge)).tolist())
+    found = fit_logit(torch.stack(columns, dim=2), known, pairs.weights, Pull(bayes, ridge), offset)
+    return Calibration(*found.tolist())

@@ -5,13 +5,19 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pipeline.config import MethodOptions, StageConfig
+from pipeline.errors import DataError
 
 STAGE = "purify"
 KIND = "labels"
-VERSIONS: dict[str, int] = {"keep": 2, "knn": 2, "linear_probe": 2}
-Method = Literal["keep", "knn", "linear_probe"]
+VERSIONS: dict[str, int] = {
+    "keep": 3, "knn": 3, "linear_probe": 3, "trusted_only": 1, "confident_learning": 1, "gold_correction": 1,
+}  # fmt: skip
+Method = Literal["keep", "knn", "linear_probe", "trusted_only", "confident_learning", "gold_correction"]
 Gating = Literal["strict", "mild", "off"]
-BASELINES: tuple[Method, ...] = ("keep", "knn", "linear_probe")
+BASELINES: tuple[Method, ...] = (
+    "keep", "knn", "linear_probe", "trusted_only", "confident_learning", "gold_correction",
+)  # fmt: skip
+NEEDS_TRUSTED: frozenset[Method] = frozenset({"trusted_only", "gold_correction"})
 
 
 class KnnOptions(MethodOptions):
@@ -38,6 +44,29 @@ class LinearProbeOptions(MethodOptions):
         le=1000,
         title="Neighbours",
         description="Append the mean of this many nearest rows to the features; 0 uses the features alone",
+    )
+
+
+class TrustedOnlyOptions(MethodOptions):
+    """Options of the kernel ridge regression on the trusted rows."""
+
+    strength: float = Field(
+        1.0, gt=0, le=1e6, title="Ridge strength", description="Penalty added to the kernel's diagonal, which is 1"
+    )
+    rows: int = Field(
+        2000, ge=10, le=20_000, title="Rows", description="Most trusted rows that teach; the cost grows with them"
+    )
+
+
+class GoldCorrectionOptions(MethodOptions):
+    """Options of the gold loss correction."""
+
+    pseudo_rows: float = Field(
+        1.0,
+        gt=0,
+        le=1e6,
+        title="Pseudo-rows",
+        description="How many rows the assumption of symmetric noise is worth beside a class's trusted rows",
     )
 
 
@@ -82,3 +111,24 @@ class PurifyConfig(StageConfig):
     linear_probe: LinearProbeOptions = Field(
         default_factory=LinearProbeOptions, title="Linear probe", description="Options of linear_probe"
     )
+    trusted_only: TrustedOnlyOptions = Field(
+        default_factory=TrustedOnlyOptions, title="Trusted only", description="Options of trusted_only"
+    )
+    gold_correction: GoldCorrectionOptions = Field(
+        default_factory=GoldCorrectionOptions, title="Gold correction", description="Options of gold_correction"
+    )
+
+    def refuse_without(self, trusted: int, found: str) -> None:
+        """Refuse a method that learns from trusted rows where there are none, in words that say what was found."""
+        if self.method in NEEDS_TRUSTED and trusted == 0:
+            raise DataError(
+                f"{found}; {self.method} learns from trusted rows.",
+                "Mark some randomly drawn rows as trusted, or choose purify.method 'confident_learning', "
+                "which needs none.",
+            )
+
+    def keyed(self) -> "PurifyConfig":
+        """Return what the key holds: the options of methods that were not chosen are the defaults."""
+        told = {name: getattr(self, name) for name in type(self).model_fields}
+        others = {n: type(v)() for n, v in told.items() if isinstance(v, MethodOptions) and n != self.method}
+        return self.model_copy(update=others)

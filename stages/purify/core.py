@@ -1,6 +1,6 @@
 """Purify: fit the method in every view, calibrate, audit, open or close the gate, settle each row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -9,13 +9,14 @@ import torch
 from pipeline.errors import DataError
 from stages.purify.audit import Gain, Judged, measure_gain
 from stages.purify.calibrate import Calibration
-from stages.purify.config import BASELINES, Method, PurifyConfig
+from stages.purify.config import BASELINES, NEEDS_TRUSTED, Method, PurifyConfig
 from stages.purify.crossfit import calibrate, chunks, cross_fit, judge_held
 from stages.purify.gate import Gate, judge
-from stages.purify.methods import keep, knn, linear_probe
+from stages.purify.methods import confident_learning, gold_correction, keep, knn, linear_probe, trusted_only
 from stages.purify.sample import Fitted, Sample
+from stages.purify.scores import Scores, fit_scores
 from stages.purify.settle import Rows, Settler, plain, settle_rows
-from stages.purify.targets import Targets, targets_of
+from stages.purify.targets import targets_of
 from stages.purify.views import Plan, Trust, plan_views
 
 
@@ -36,9 +37,13 @@ class Purified:
 def purify(sample: Sample, trust: Trust, config: PurifyConfig) -> Purified:
     """Turn given labels into purified ones; rows of a held-out audit share count as untrusted."""
     check(sample, trust)
+    config = config.keyed()
     plan = plan_views(sample, trust, config)
+    held = f", beside {len(plan.held)} that audit_share holds out" if len(plan.held) else ""
+    config.refuse_without(len(plan.views.rows), f"0 train rows with features are trusted{held}")
     targets = [targets_of(sample, plan.views, view) for view in range(len(plan.views))]
-    fitted = {name: fit(name, sample, targets, config) for name in dict.fromkeys((*BASELINES, config.method))}
+    scores = fit_scores(sample, targets, config.linear_probe)
+    fitted = {name: fit(name, scores, plan, config) for name in methods_of(config, plan)}
     ridge = config.calibration_ridge
     kept = calibrate(sample, plan, fitted["keep"], ridge, keeps=True)
     method = kept if config.method == "keep" else calibrate(sample, plan, fitted[config.method], ridge)
@@ -50,7 +55,7 @@ def purify(sample: Sample, trust: Trust, config: PurifyConfig) -> Purified:
     trusted[plan.held] = -1
     fallback = int(torch.bincount(sample.given[sample.given >= 0], minlength=sample.classes).argmax())
     rows = settle_rows(Settler(method, fitted, config, gate.open, trusted, fallback))
-    baselines = {name: right_on_judges(name, fitted[name], sample, plan) for name in BASELINES}
+    baselines = {n: right_on_judges(one, sample, plan) for n, one in fitted.items() if n in BASELINES}
     return Purified(rows, plan, judged, gain, yardstick, gate, method.calibrations[0], baselines)
 
 
@@ -70,26 +75,38 @@ def check(sample: Sample, trust: Trust) -> None:
         )
 
 
-def fit(name: Method, sample: Sample, targets: Sequence[Targets], config: PurifyConfig) -> Fitted:
+def methods_of(config: PurifyConfig, plan: Plan) -> list[Method]:
+    """Name the methods to fit: the baselines that can be, and the chosen one."""
+    possible = [name for name in BASELINES if len(plan.views.rows) or name not in NEEDS_TRUSTED]
+    return list(dict.fromkeys((*possible, config.method)))
+
+
+def fit(name: Method, scores: Scores, plan: Plan, config: PurifyConfig) -> Fitted:
     """Fit one method in every view."""
     match name:
         case "keep":
-            return keep.fit(targets)
+            return keep.fit(scores.sample, scores.targets)
         case "knn":
-            return knn.fit(sample, targets, config.knn)
+            return knn.fit(scores.sample, scores.targets, config.knn)
         case "linear_probe":
-            return linear_probe.fit(sample, targets, config.linear_probe)
+            return linear_probe.fit(scores)
+        case "trusted_only":
+            return trusted_only.fit(scores, plan.views, config.trusted_only)
+        case "confident_learning":
+            return confident_learning.fit(scores)
+        case "gold_correction":
+            return gold_correction.fit(scores, plan.views, config.gold_correction)
         case _:
             assert_never(name)
 
 
-def right_on_judges(name: Method, fitted: Fitted, sample: Sample, plan: Plan) -> float:
+def right_on_judges(fitted: Fitted, sample: Sample, plan: Plan) -> float:
     """Return the share of the judges that a baseline gets right without knowing them."""
     right = total = 0.0
     for view in range(1, len(plan.views)):
         for part in chunks(plan.judges[plan.fold[plan.judges] == view], sample.classes):
-            rows, weights = plan.views.rows[part], plan.weights[part]
-            said = plain(name, sample, rows, fitted.beliefs(rows, view))
+            rows, weights = plan.views.rows[part], plan.fair_weights[part]
+            said = plain(fitted, rows, fitted.beliefs(rows, view))
             right += float(weights[said == plan.views.labels[part]].sum())
             total += float(weights.sum())
     return right / total if total else 0.0

@@ -1,7 +1,7 @@
 """Calibrate a method in every view, and judge every trusted row by the view that does not know it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -53,7 +53,8 @@ def calibrate(sample: Sample, plan: Plan, fitted: Fitted, ridge: float, keeps: b
         rows = plan.views.rows[positions]
         found = [fitted.beliefs(part, view) for part in chunks(rows, sample.classes) if len(part)]
         pairs = plan.pairs(sample, positions)
-        result.append(fit_calibration(torch.cat(found), pairs, transition, ridge) if found else Calibration())
+        offset = plan.views.priors[view].offset
+        result.append(fit_calibration(torch.cat(found), pairs, transition, ridge, offset) if found else Calibration())
     return Calibrated(sample, plan, fitted, tuple(result), keeps)
 
 
@@ -68,17 +69,15 @@ def cross_fit(method: Calibrated, keep: Calibrated) -> Judged:
 def judge_held(method: Calibrated, keep: Calibrated, labels: Tensor) -> Judged:
     """Judge the held-out rows, whose labels are among `labels` [N], by the view that knows all others."""
     rows = method.plan.held
-    return _judge_rows(method, keep, rows, (0, Pairs(labels[rows], method.sample.given[rows], _ones(rows))))
-
-
-def _ones(rows: Tensor) -> Tensor:
-    return torch.ones(len(rows), dtype=torch.float64, device=rows.device)
+    ones = torch.ones(len(rows), dtype=torch.float64, device=rows.device)
+    pairs = Pairs(labels[rows], method.sample.given[rows], method.plan.fair(labels[rows], ones))
+    return _judge_rows(method, keep, rows, (0, pairs))
 
 
 def _judge(method: Calibrated, keep: Calibrated, positions: Tensor, view: int) -> Judged:
-    return _judge_rows(
-        method, keep, method.plan.views.rows[positions], (view, method.plan.pairs(method.sample, positions))
-    )
+    plan = method.plan
+    pairs = replace(plan.pairs(method.sample, positions), weights=plan.fair_weights[positions])
+    return _judge_rows(method, keep, plan.views.rows[positions], (view, pairs))
 
 
 def _judge_rows(method: Calibrated, keep: Calibrated, rows: Tensor, judged_by: tuple[int, Pairs]) -> Judged:

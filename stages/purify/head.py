@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from stages.linear.logit import Pull, fit_logit
+from stages.purify.prior import class_shares
 from stages.purify.targets import Targets
 from stages.purify.transition import Transition, one_hot
-
-EM_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -39,13 +38,19 @@ def fit_heads(blocks: Iterator[Tensor], rows: Tensor, targets: Sequence[Targets]
     heads: list[Head] = []
     for block, target in zip(blocks, targets, strict=True):
         start = heads[-1].weights if heads else None
-        heads.append(fit_head(block, target.given[rows], target.trusted[rows], (target.transition, start)))
+        known = (target.given[rows], target.trusted[rows])
+        heads.append(fit_head(block, known, target.transition, target.offset, start))
     return heads
 
 
-def fit_head(blocks: Tensor, given: Tensor, trusted: Tensor, prior: tuple[Transition, Tensor | None]) -> Head:
-    """Weigh blocks [M, n, K] by given labels [n] and, where known, by trusted ones [n], under T; -1 = unknown."""
-    transition, start = prior
+def fit_head(
+    blocks: Tensor, labels: tuple[Tensor, Tensor], transition: Transition, offset: Tensor, start: Tensor | None = None
+) -> Head:
+    """Weigh blocks [M, n, K] by given labels [n] and, where known, by trusted ones [n], under T; -1 = unknown.
+
+    offset: how much likelier each class is among trusted rows, in logs [K].
+    """
+    given, trusted = labels
     unmixing = _unmixing(transition)
     scores, labelled = blocks.double(), (given >= 0) | (trusted >= 0)
     spread = scores.std(dim=(1, 2), correction=0).clamp_min(1e-12)
@@ -57,25 +62,11 @@ def fit_head(blocks: Tensor, given: Tensor, trusted: Tensor, prior: tuple[Transi
     columns = torch.cat([scores - centre[:, None], shares.expand(1, len(given), -1)]).permute(1, 2, 0)
     pull = Pull(columns.new_tensor([1 / len(blocks)] * len(blocks) + [1.0]), 1.0, start)
     evidence = _evidence(given, trusted, transition)
-    theta = fit_logit(columns[labelled], evidence[labelled], columns.new_ones(int(labelled.sum())), pull)
+    drawn = offset * (trusted[labelled] >= 0)[:, None]
+    theta = fit_logit(columns[labelled], evidence[labelled], columns.new_ones(int(labelled.sum())), pull, drawn)
     bias = theta[-1] * shares - theta[:-1] @ centre
     kept = None if unmixing is None else unmixing.to(blocks.dtype)
     return Head(theta, (theta[:-1] / spread).to(blocks.dtype), bias.to(blocks.dtype), kept)
-
-
-def class_shares(counts: Tensor, transition: Transition) -> Tensor:
-    """Estimate the shares of the true classes [K] from counts of given labels [K], by expectation-maximisation."""
-    seen = counts / counts.sum().clamp_min(1)
-    shares = torch.full_like(seen, 1 / len(seen))
-    if transition.symmetric:
-        off = transition.rate / (transition.classes - 1)
-        shares = (seen - off) / (1 - transition.rate - off)
-    else:
-        matrix = transition.matrix
-        for _ in range(EM_STEPS):
-            shares = shares * (matrix @ (seen / (shares @ matrix).clamp_min(1e-12)))
-    shares = shares.clamp_min(0.1 / max(float(counts.sum()), 1.0))
-    return shares / shares.sum()
 
 
 def _counts(given: Tensor, trusted: Tensor, transition: Transition) -> Tensor:

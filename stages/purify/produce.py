@@ -108,7 +108,7 @@ def write(config: PurifyConfig, context: Context, inputs: Inputs, made: tuple[Pu
         "classes": names,
         "keys": {"labels": context.request.key, **{n: r.key for n, r in context.request.inputs.items()}},
         "config": config.identity(),
-        **{name: summary[name] for name in ("noise", "audit", "gate")},
+        **{name: summary[name] for name in ("noise", "audit", "gate", "baselines")},
     }
     write_labels(folder / LABELS_FILE, table, metadata)
     write_table(candidates_table(inputs, result), folder / "candidates.parquet")

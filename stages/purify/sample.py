@@ -1,11 +1,12 @@
 """What every purifier is given, and what it gives back."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from stages.purify.prior import Prior
 from stages.purify.transition import Transition
 
 MOST_ROWS = 5_000  # rows that fit a handful of numbers
@@ -44,6 +45,7 @@ class Views:
     labels: Tensor  # [V] long
     known: Tensor  # [views, V] bool
     transitions: tuple[Transition, ...]  # P(given | true), one for each view
+    priors: tuple[Prior, ...] = ()  # class shares, one for each view
 
     def __len__(self) -> int:
         return len(self.known)
@@ -64,9 +66,18 @@ class Fitted(Protocol):
         ...
 
 
-def few_rows(draw: Tensor, numbers: int) -> Tensor:
+@runtime_checkable
+class Answering(Protocol):
+    """A fitted purifier whose own answer is not just its likeliest class."""
+
+    def answer(self, rows: Tensor, log_beliefs: Tensor) -> Tensor:
+        """Return what it says by itself about rows [n], whose beliefs are known."""
+        ...
+
+
+def few_rows(draw: Tensor, numbers: int, most: int = MOST_ROWS, budget: int = BUDGET) -> Tensor:
     """Choose rows for fitting a handful of numbers: those of the lowest draw [n], so that their order is nothing.
 
     `numbers` is how many each row holds.
     """
-    return draw.argsort(stable=True)[: min(MOST_ROWS, max(BUDGET // numbers, 100))]
+    return draw.argsort(stable=True)[: min(most, max(budget // numbers, 100))]

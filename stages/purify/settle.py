@@ -9,7 +9,7 @@ from torch import Tensor
 from stages.purify.actions import NONE, REVIEW, TRUSTED, decide
 from stages.purify.config import BASELINES, Method, PurifyConfig
 from stages.purify.crossfit import MOST_BELIEFS, Calibrated, chunks
-from stages.purify.sample import Fitted, Sample
+from stages.purify.sample import Answering, Fitted
 from stages.purify.transition import one_hot
 
 TOP = 10
@@ -41,11 +41,16 @@ class Settler:
     trusted: Tensor  # [N] long, -1 where unknown or held out
     fallback: int  # the most frequent given label
 
+    @property
+    def baselines(self) -> list[Method]:
+        """Name the baselines that could be fitted."""
+        return [name for name in BASELINES if name in self.fitted]
+
     def settle(self, rows: Tensor) -> Rows:
         """Settle some rows [n]."""
         sample, method = self.method.sample, self.method
         log_beliefs = {name: one.beliefs(rows, 0) for name, one in self.fitted.items()}
-        candidates = torch.stack([plain(n, sample, rows, log_beliefs[n]) for n in BASELINES], dim=1)
+        candidates = torch.stack([plain(self.fitted[n], rows, log_beliefs[n]) for n in self.baselines], dim=1)
         probabilities = method.fuse(rows, log_beliefs[self.config.method], 0)
         suggested = self._suggested(rows, method.suggest(rows, probabilities))
         purified, action = self._decide(rows, suggested, probabilities)
@@ -90,10 +95,9 @@ def settle_rows(settler: Settler) -> Rows:
     return Rows(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Rows)))
 
 
-def plain(name: Method, sample: Sample, rows: Tensor, log_beliefs: Tensor) -> Tensor:
-    """Return what a baseline says by itself: the likeliest class, or for `keep` the given label."""
-    best, given = log_beliefs.argmax(1), sample.given[rows]
-    return torch.where(given >= 0, given, best) if name == "keep" else best
+def plain(fitted: Fitted, rows: Tensor, log_beliefs: Tensor) -> Tensor:
+    """Return what a baseline says by itself: the likeliest class, unless it has a rule of its own."""
+    return fitted.answer(rows, log_beliefs) if isinstance(fitted, Answering) else log_beliefs.argmax(1)
 
 
 def _probability(probabilities: Tensor, labels: Tensor) -> Tensor:

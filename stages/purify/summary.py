@@ -12,10 +12,11 @@ from stages.linear.design import unit_rows
 from stages.linear.probes import knn_accuracy, linear_accuracy
 from stages.purify.actions import decide
 from stages.purify.audit import calibration_error, measure_gain, share_interval
-from stages.purify.config import BASELINES, PurifyConfig
+from stages.purify.config import PurifyConfig
 from stages.purify.core import Purified
 from stages.purify.noise import describe_noise
 from stages.purify.pixels import MOST_PICTURES, LoadPixels, no_pixels
+from stages.purify.prior import describe_shift
 from stages.purify.sample import Sample, few_rows
 from stages.purify.verdict import features_verdict
 
@@ -42,11 +43,11 @@ def summarise(
         "audit": audit_record(result),
         "gate": asdict(result.gate),
         "features": judge_features(sample, result, pixels),
-        "calibration_error": calibration_error(judged.confidence, right),
+        "calibration_error": calibration_error(judged.confidence, right, judged.pairs.weights),
         "calibration": asdict(result.calibration),
         "baselines": baseline_records(sample, result),
         "quality": quality_record(result, config),
-        "warnings": warnings_of(result),
+        "warnings": warnings_of(result, names),
     }
 
 
@@ -105,7 +106,7 @@ def baseline_records(sample: Sample, result: Purified) -> dict[str, dict[str, fl
             "right_on_trusted": result.baselines[name] if judges else None,
             "changed": float(share) if bool(asked.any()) else 0.0,
         }
-        for name, share in zip(BASELINES, changed, strict=True)
+        for name, share in zip(result.baselines, changed, strict=True)
     }
 
 
@@ -122,7 +123,7 @@ def quality_record(result: Purified, config: PurifyConfig) -> dict[str, float | 
     return {"given_right": gain.given_right, "purified_right": after, "low": low, "high": high}
 
 
-def warnings_of(result: Purified) -> list[str]:
+def warnings_of(result: Purified, names: Sequence[str]) -> list[str]:
     """Say what a reader of the labels should know first."""
     plan, found = result.plan, []
     if len(plan.judges) == 0:
@@ -135,4 +136,4 @@ def warnings_of(result: Purified) -> list[str]:
         found.append(
             f"{picked} trusted rows were selected, not drawn: they teach, but {len(plan.judges)} others judge."
         )
-    return found
+    return found + [w for w in (describe_shift(plan.views.priors[0], names),) if w]

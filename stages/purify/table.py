@@ -10,7 +10,6 @@ import pyarrow as pa
 from pipeline.datasets.annotations import Annotations
 from pipeline.labels import ACTIONS, label_table
 from pipeline.neighbours import Neighbours
-from stages.purify.config import BASELINES
 from stages.purify.core import Purified
 from stages.purify.sample import Sample
 
@@ -72,7 +71,7 @@ def candidates_table(inputs: Inputs, result: Purified) -> pa.Table:
     """Build the table of what each baseline says."""
     said = result.rows.candidates.int().cpu().numpy()
     columns = [pa.array(inputs.annotations.sample_ids, pa.string()), *(pa.array(c, pa.int32()) for c in said.T)]
-    return pa.table(columns, names=["sample_id", *BASELINES])
+    return pa.table(columns, names=["sample_id", *result.baselines])
 
 
 def audit_table(inputs: Inputs, result: Purified) -> pa.Table:

@@ -10,7 +10,7 @@ from stages.linear.design import CHUNK
 from stages.linear.ridge import Ridge
 from stages.linear.votes import count_labels
 from stages.purify.sample import Sample, Views, few_rows
-from stages.purify.transition import Transition, one_hot
+from stages.purify.transition import Transition, held_symmetric, one_hot
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Targets:
     trusted: Tensor  # [N] long, -1 where the view knows none
     mean: Tensor  # [K] float64
     transition: Transition  # P(given | true) as this view knows it
+    offset: Tensor  # [K] float64: log(share among trusted rows / share among all), where they are another draw
 
     @property
     def labelled(self) -> Tensor:
@@ -59,7 +60,17 @@ def targets_of(sample: Sample, views: Views, view: int) -> Targets:
     totals = torch.bincount(given[given >= 0], minlength=sample.classes).double()
     known = torch.bincount(trusted[trusted >= 0], minlength=sample.classes).double()
     totals += transition.push(known[None])[0]
-    return Targets(given, trusted, totals / totals.sum().clamp_min(1e-12), transition)
+    return Targets(given, trusted, totals / totals.sum().clamp_min(1e-12), transition, views.priors[view].offset)
+
+
+def bare_targets(sample: Sample) -> Targets:
+    """Collect given labels alone, as if no row were trusted."""
+    given = torch.where(sample.teaches, sample.given, -1)
+    totals = torch.bincount(given[given >= 0], minlength=sample.classes).double()
+    itself = held_symmetric(sample.classes, 0.0, given.device)
+    return Targets(
+        given, torch.full_like(given, -1), totals / totals.sum().clamp_min(1e-12), itself, torch.zeros_like(totals)
+    )
 
 
 def moments_of(ridge: Ridge, sample: Sample, targets: Sequence[Targets]) -> Iterator[Tensor]:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 MOST_CLASSES = 1000  # above that T is held symmetric: counts of a row say nothing, and K × K numbers need not fit
 GRID = 40
+LEAST_RATE = 1e-4  # nobody is without fault
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,13 @@ def symmetric_matrix(classes: int, rate: float, device: torch.device) -> Tensor:
     return base.fill_diagonal_(1 - rate)
 
 
+def held_symmetric(classes: int, rate: float, device: torch.device) -> Transition:
+    """Return the symmetric noise of a rate, made of no pairs."""
+    one = torch.ones(1, dtype=torch.float64, device=device)
+    rate = min(max(rate, LEAST_RATE), (classes - 1) / classes)
+    return Transition(classes, rate, 0.0, one.new_zeros(0, 0), one, one)
+
+
 def estimate_transition(true: Tensor, given: Tensor, weights: Tensor, classes: int, rate: float) -> Transition:
     """Estimate T from trusted pairs [v]; `rate` stands in where there is no pair at all."""
     has = given >= 0
@@ -89,7 +97,7 @@ def estimate_transition(true: Tensor, given: Tensor, weights: Tensor, classes: i
     pairs = float(weights.sum())
     if pairs > 0:
         rate = float((weights[true != given].sum() + 0.5) / (pairs + 1))
-    rate = min(max(rate, 1e-4), (classes - 1) / classes)
+    rate = min(max(rate, LEAST_RATE), (classes - 1) / classes)
     strengths = torch.logspace(0, math.log10(2000), GRID, dtype=torch.float64, device=true.device)
     if classes > MOST_CLASSES:
         return Transition(classes, rate, pairs, strengths.new_zeros(0, 0), strengths, strengths / strengths.sum())

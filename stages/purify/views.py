@@ -10,6 +10,7 @@ from stages.linear.votes import count_labels
 from stages.purify.audit import hash_draw
 from stages.purify.calibrate import Pairs
 from stages.purify.config import PurifyConfig
+from stages.purify.prior import Prior, estimate_prior, is_another_draw
 from stages.purify.sample import Sample, Views
 from stages.purify.transition import Transition, estimate_transition
 
@@ -34,8 +35,19 @@ class Plan:
     views: Views
     judges: Tensor  # [v] positions in views.rows of those that calibrate and judge
     fold: Tensor  # [V] the view that does not know the row (0 for rows that never judge)
-    weights: Tensor  # [V] float64
+    weights: Tensor  # [V] float64, by which rows are fitted
     held: Tensor  # [h] rows [N] that are held out as a yardstick
+
+    @property
+    def fair_weights(self) -> Tensor:
+        """Weigh the views' rows [V] as they judge: as if their mix of classes were that of the data."""
+        found = torch.zeros_like(self.weights)
+        found[self.judges] = self.fair(self.views.labels[self.judges], self.weights[self.judges])
+        return found
+
+    def fair(self, labels: Tensor, weights: Tensor) -> Tensor:
+        """Bring trusted rows [v] to the mix of classes that the data have; mean 1."""
+        return _bounded(weights * (-self.views.priors[0].offset[labels]).exp())
 
     def pairs(self, sample: Sample, positions: Tensor) -> Pairs:
         """Return trusted rows by their position among the views' rows."""
@@ -59,7 +71,8 @@ def plan_views(sample: Sample, trust: Trust, config: PurifyConfig) -> Plan:
     known = torch.stack([torch.ones_like(fold, dtype=torch.bool), *(fold != view + 1 for view in range(len(used)))])
     weights = _balanced(trust.weights[rows], judges)
     plan = Plan(Views(rows, trust.labels[rows], known, ()), judges, fold, weights, trusted[held])
-    return replace(plan, views=replace(plan.views, transitions=_transitions(sample, plan)))
+    plan = replace(plan, views=replace(plan.views, transitions=_transitions(sample, plan)))
+    return replace(plan, views=replace(plan.views, priors=_priors(sample, plan)))
 
 
 def _balanced(weights: Tensor, judges: Tensor) -> Tensor:
@@ -67,6 +80,27 @@ def _balanced(weights: Tensor, judges: Tensor) -> Tensor:
         return weights
     relative = (weights / weights[judges].mean()).clamp(max=HEAVIEST)
     return relative / relative[judges].mean()
+
+
+def _bounded(weights: Tensor) -> Tensor:
+    return _balanced(weights, torch.arange(len(weights), device=weights.device))
+
+
+def _priors(sample: Sample, plan: Plan) -> tuple[Prior, ...]:
+    """Estimate class shares in every view, and whether the judges are another draw than the data."""
+
+    def count(labels: Tensor, weights: Tensor) -> Tensor:
+        found = torch.zeros(sample.classes, dtype=torch.float64, device=labels.device)
+        return found.index_add_(0, labels[labels >= 0], weights[labels >= 0])
+
+    given = torch.where(sample.teaches, sample.given, -1)
+    counts = count(given, torch.ones(len(given), dtype=torch.float64, device=given.device))
+    pairs = plan.pairs(sample, plan.judges)
+    shifted, result = is_another_draw(counts, count(pairs.given, pairs.weights)), []
+    for known, transition in zip(plan.views.known, plan.views.transitions, strict=True):
+        mine = plan.pairs(sample, plan.judges[known[plan.judges]])
+        result.append(estimate_prior(counts, count(mine.labels, mine.weights), transition, shifted))
+    return tuple(result)
 
 
 def _transitions(sample: Sample, plan: Plan) -> tuple[Transition, ...]:

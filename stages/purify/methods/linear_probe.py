@@ -6,50 +6,27 @@ last step would then count twice.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from stages.linear.design import design
-from stages.linear.ridge import Ridge, fit_ridge
-from stages.purify.config import LinearProbeOptions
 from stages.purify.head import Head, fit_heads
-from stages.purify.sample import Sample
-from stages.purify.targets import Targets, moments_of
-
-VOTERS = 50
+from stages.purify.scores import Scores
 
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """Ridge regressions of every view, and what they weigh."""
+    """Scores of every view, and what they weigh."""
 
-    sample: Sample
-    ridge: Ridge
-    targets: Sequence[Targets]
-    weights: Sequence[Tensor]  # [M, d, K] of each view
-    heads: list[Head] = field(default_factory=list)
-
-    def blocks(self, rows: Tensor, view: int) -> Tensor:
-        """Return the leave-one-out scores at each penalty and the votes [M + 1, n, K]."""
-        target, dtype = self.targets[view], self.ridge.mean.dtype
-        own, mean = target.rows(rows, dtype), target.mean.to(dtype)
-        scores = self.ridge.leave_one_out(rows, self.weights[view], own, mean)
-        return torch.cat([scores, target.votes(self.sample.neighbours[rows, :VOTERS], dtype)[None]])
+    scores: Scores
+    heads: Sequence[Head]
 
     def beliefs(self, rows: Tensor, view: int) -> Tensor:
         """Return log-probabilities [n, K]."""
-        return self.heads[view].log_beliefs(self.blocks(rows, view))
+        return self.heads[view].log_beliefs(self.scores.blocks(rows, view))
 
 
-def fit(sample: Sample, targets: Sequence[Targets], options: LinearProbeOptions) -> LinearProbe:
-    """Fit every view on one decomposition of the features."""
-    rows = design(sample.features, sample.neighbours, sample.ok, options.neighbours)
-    ridge = fit_ridge(rows, targets[0].labelled, options.strengths)
-    weights = [ridge.weights(moments) for moments in moments_of(ridge, sample, targets)]
-    probe = LinearProbe(sample, ridge, targets, weights)
-    chosen = targets[0].teachers(sample.draw, (ridge.strengths + 1) * sample.classes)
-    blocks = (probe.blocks(chosen, view) for view in range(len(targets)))
-    probe.heads.extend(fit_heads(blocks, chosen, targets))
-    return probe
+def fit(scores: Scores) -> LinearProbe:
+    """Weigh the scores in every view."""
+    blocks = (scores.blocks(scores.teachers, view) for view in range(len(scores.targets)))
+    return LinearProbe(scores, fit_heads(blocks, scores.teachers, scores.targets))

@@ -85,7 +85,8 @@ def test_a_class_may_have_one_trusted_row_or_none(method: str, problem: Make) ->
     trust = replace(made.trust, labels=labels)
     result = purify(made.sample, trust, PurifyConfig(method=method))  # type: ignore[arg-type]
     if method in CHANGING:
-        assert float((result.rows.suggested == made.truth)[labels < 0].double().mean()) > 0.9
+        least = 0.8 if method == "trusted_only" else 0.9  # of a class without trusted rows it knows the share alone
+        assert float((result.rows.suggested == made.truth)[labels < 0].double().mean()) > least
 
 
 @each

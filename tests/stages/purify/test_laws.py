@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.errors import DataError
 from pipeline.labels import ACTIONS
 from stages.purify.audit import measure_gain
-from stages.purify.config import BASELINES, VERSIONS, Method, PurifyConfig
+from stages.purify.config import BASELINES, NEEDS_TRUSTED, VERSIONS, Method, PurifyConfig
 from stages.purify.core import purify
 
 METHODS = get_args(Method)
@@ -149,6 +150,10 @@ def test_rows_of_other_splits_neither_teach_nor_judge(method: str, problem: Make
 @each
 def test_without_trusted_rows_labels_stay_and_nothing_is_proven(method: str, problem: Make) -> None:
     made = problem(trusted=0)
+    if method in NEEDS_TRUSTED:
+        with pytest.raises(DataError, match=f"{method} learns from trusted rows. Mark some .* 'confident_learning'"):
+            run(made, method)
+        return
     result = run(made, method)
     assert result.gate.verdict == "unproven"
     assert torch.equal(result.rows.purified, made.sample.given)

@@ -14,7 +14,7 @@ from pipeline.labels import read_labels, read_metadata
 from pipeline.neighbours import Neighbours, write_neighbours
 from pipeline.noise import inject
 from pipeline.store import FileStore
-from stages.purify.config import PurifyConfig
+from stages.purify.config import BASELINES, PurifyConfig
 from stages.purify.produce import produce
 
 Make = Callable[..., Any]
@@ -68,7 +68,7 @@ def run(run_stage: Make, inputs: dict[str, Ref], key: str = "a" * 32, **options:
     return found
 
 
-@pytest.mark.parametrize("method", ["keep", "knn", "linear_probe"])
+@pytest.mark.parametrize("method", ["keep", "linear_probe", "trusted_only"])
 def test_the_artifact_holds_table_candidates_audit_beliefs_and_summary(
     method: str, inputs: Make, run_stage: Make
 ) -> None:
@@ -82,7 +82,7 @@ def test_the_artifact_holds_table_candidates_audit_beliefs_and_summary(
     assert table["duplicate_of"][8].as_py() == "s0001"
     assert set(table["action"].to_pylist()[120:]) == {"none"}
     assert table["purified_name"].to_pylist() == [NAMES[i] for i in table["purified_label"].to_pylist()]
-    assert pq.read_table(made.path("candidates.parquet")).column_names == ["sample_id", "keep", "knn", "linear_probe"]
+    assert pq.read_table(made.path("candidates.parquet")).column_names == ["sample_id", *BASELINES]
     assert np.load(made.path("beliefs.npy")).shape == (ROWS, 3)
     audit = pq.read_table(made.path("audit.parquet"))
     assert audit.num_rows == 30
@@ -97,7 +97,8 @@ def test_the_artifact_holds_table_candidates_audit_beliefs_and_summary(
     assert len(summary["noise"]["transition"]) == 3
     assert summary["features"]["verdict"] == "good"
     assert summary["features"]["pixels"] is None  # these features came without images
-    assert set(summary["baselines"]) == {"keep", "knn", "linear_probe"}
+    assert list(summary["baselines"]) == list(BASELINES)
+    assert read_metadata(made.path("labels.parquet"))["baselines"] == summary["baselines"]
     assert "transition" not in made.metrics["noise"]
     assert made.metrics["gate"] == summary["gate"] == read_metadata(made.path("labels.parquet"))["gate"]
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from stages.purify.head import class_shares
+from stages.purify.prior import class_shares
 from stages.purify.transition import estimate_transition, one_hot, symmetric_matrix
 
 
