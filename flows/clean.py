@@ -1,76 +1,62 @@
-"""The recipe as a Prefect flow: the same stages in the same child processes, each a task run in the UI."""
+"""The recipe as a Prefect flow: every stage a run of its own deployment, with its own machine, log and state."""
 
-import os
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.document import CleanRequest
-from flows.inline import run_clean
-from flows.recipe import RunStage, StageOutcome
-from pipeline.artifacts import Ref
-from pipeline.config import StageConfig
-from pipeline.errors import ConfigError
-from pipeline.progress import ProgressLine
-from pipeline.requests import Resources
-from pipeline.store import open_store
+from flows.recipe import stages_of
+from flows.run import run_recipe
+from flows.service.child_runs import ChildRuns
+from flows.service.endings import ended
+from flows.service.events import tell_published
+from flows.service.form import clean_form, filled_in
+from flows.service.naming import run_name
+from flows.service.summary import show_summary
+from flows.service.surroundings import read_surroundings
+from flows.service.walk import asked
+from flows.service.watching import RecipeView
 
-STORE_ENV = "PURIFLOW_STORE"
-DATA_ENV = "PURIFLOW_DATA_ROOT"
-LOG_SECONDS = 10.0
-
-
-class LogView:
-    """An observer that writes into the log of the flow run, at most every ten seconds while a stage works."""
-
-    def __init__(self) -> None:
-        self._logger = get_run_logger()
-        self._said_at = 0.0
-
-    def started(self, stage: str, total_stages: int) -> None:
-        """Say which stage begins."""
-        self._logger.info("%s begins", stage)
-
-    def progress(self, stage: str, line: ProgressLine) -> None:
-        """Say how far a stage is."""
-        if line.time - self._said_at >= LOG_SECONDS:
-            self._said_at = line.time
-            self._logger.info("%s: %s %g of %g, %s", stage, line.phase, line.step, line.total, line.metrics)
-
-    def finished(self, outcome: StageOutcome) -> None:
-        """Say that an artifact is there."""
-        self._logger.info("%s: %s%s", outcome.stage, outcome.artifact.ref, " (cached)" if outcome.cached else "")
+Section = dict[str, Any] | None
 
 
-def as_tasks(run_stage: RunStage) -> RunStage:
-    """Make every stage a task run; one that had nothing to do ends with the state Cached."""
-
-    def run(stage: str, config: StageConfig, inputs: Mapping[str, Ref]) -> StageOutcome:
-        done: list[StageOutcome] = []
-
-        @task(name=stage, cache_policy=NO_CACHE, persist_result=False)
-        def stage_task(key_of_inputs: dict[str, str]) -> "dict[str, str] | State[dict[str, str]]":
-            outcome = run_stage(stage, config, inputs)
-            done.append(outcome)
-            ref = {"kind": outcome.artifact.manifest.kind, "key": outcome.artifact.key}
-            return Completed(name="Cached", message=outcome.artifact.key, data=ref) if outcome.cached else ref
-
-        stage_task({name: ref.key for name, ref in inputs.items()})
-        return done[0]
-
-    return run
-
-
-@flow(name="clean-dataset", persist_result=False, validate_parameters=True)
-def clean_dataset(request: CleanRequest) -> dict[str, Any]:
+@flow(
+    name="clean-dataset",
+    description="Clean a dataset: purified labels, a model trained on them, a report. What is there already is kept.",
+    flow_run_name=run_name,
+    persist_result=False,
+    validate_parameters=False,  # our own check says every fault in a line of its own
+)
+def clean_dataset(  # noqa: PLR0913 (the sections of the document are the boxes of the form)
+    dataset: Section,
+    title: str = "",
+    represent: Section = None,
+    embed: Section = None,
+    purify: Section = None,
+    retrain: Section = None,
+    report: Section = None,
+    publish: Section = None,
+    seed: int = 0,
+) -> State[Any]:
     """Clean a dataset: ingest, learn features, purify the labels, retrain and report."""
-    url = os.environ.get(STORE_ENV, "")
-    if not url:
-        raise ConfigError(f"{STORE_ENV} names no store.", "Set it on the worker: a folder or s3://bucket/prefix.")
-    root = Path(os.environ.get(DATA_ENV, "."))
-    return run_clean(request.resolved(root), open_store(url), LogView(), Resources(), around=as_tasks).to_dict()
+    document = {
+        "dataset": dataset, "title": title, "represent": represent, "embed": embed, "purify": purify,
+        "retrain": retrain, "report": report, "publish": publish, "seed": seed,
+    }  # fmt: skip
+    return ended(lambda: run_clean(document))
+
+
+def run_clean(document: dict[str, Any]) -> State[Any]:
+    """Check what was asked, go through the recipe, show and tell what came out."""
+    surroundings = read_surroundings()
+    request = asked(document, surroundings)
+    store = surroundings.open_store()
+    view = RecipeView(request.dataset.name, stages_of(request))
+    make = ChildRuns(filled_in(document), request.dataset.name, view.child)
+    result = run_recipe(request, store, view, make)
+    tell_published(result, store)
+    return Completed(name="Cached" if result.cached else "Completed", message=show_summary(result, store))
+
+
+clean_dataset.parameters = type(clean_dataset.parameters).model_validate(clean_form())

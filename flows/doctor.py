@@ -102,6 +102,11 @@ def check_torch() -> Check:
     devices = [line for line in lines[1:] if line]
     if devices:
         return Check("torch runs", "ok", f"{lines[0]} with {', '.join(devices)}")
+    if Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi"):
+        return Check(
+            "torch runs", "fail", f"{lines[0]} sees no CUDA device, but this machine has a GPU",
+            "Look at CUDA_VISIBLE_DEVICES and `nvidia-smi`; in a container, at its device requests.",
+        )  # fmt: skip
     return Check(
         "torch runs", "warn", f"{lines[0]}, no CUDA device: training runs on the CPU",
         "Fine for small data; choose backbone small_cnn and few epochs, or a machine with a GPU.",

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.document import CleanRequest
-from flows.inline import lookup_for
 from flows.recipe import StageOutcome, clean, stages_of
+from flows.run import lookup_for
 from pipeline.artifacts import Ref
 from pipeline.config import StageConfig
 from pipeline.store import Store

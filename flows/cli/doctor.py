@@ -10,18 +10,21 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 def command(store: StoreUrl = "", as_json: AsJson = False) -> int:
-    """Check versions, devices, disk and store.
+    """Check versions, devices, disk, store and service.
 
     Exit code 2 where something will not work.
     """
     from flows.doctor import Check, examine
+    from flows.service.health import examine_service, known_api
 
     checks = list(examine(store or STORE_FOLDER))
+    api = known_api()
+    checks += examine_service(api) if api else []
     failed = sum(check.state == "fail" for check in checks)
 
     def render(console: Console) -> None:
         def line(check: Check) -> str:
-            return f"{check.state:5}{check.name:14}{check.found}" + (f" → {check.remedy}" if check.remedy else "")
+            return f"{check.state:5}{check.name:15}{check.found}" + (f" → {check.remedy}" if check.remedy else "")
 
         for check in checks:
             say(console, line(check), COLOURS[check.state] if check.state != "ok" else "")

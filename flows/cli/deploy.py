@@ -1,0 +1,49 @@
+"""`puriflow deploy`: pools, deployments and automations on a server that is there."""
+
+from typing import Annotated
+
+import typer
+
+from flows.cli.options import AsJson
+from flows.cli.output import emit, say
+
+EXAMPLE = "puriflow deploy --api http://server:4200/api"
+
+
+def command(
+    api: Annotated[
+        str,
+        typer.Option(
+            "--api", metavar="URL", envvar="PREFECT_API_URL", help="The server; default: that of `puriflow up`"
+        ),
+    ] = "",
+    image: Annotated[
+        str, typer.Option("--image", metavar="NAME:TAG", help="Run flows as containers of this image, in docker pools")
+    ] = "",
+    volumes: Annotated[
+        list[str] | None, typer.Option("--volume", metavar="HOST:PATH[:ro]", help="What containers see of their host")
+    ] = None,
+    environment: Annotated[
+        list[str] | None,
+        typer.Option("--env", metavar="NAME=VALUE", help="What containers are told, such as PURIFLOW_STORE=/store"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a server's pools, deployments and automations up to date.
+
+    Schedules that are there already stay as they are.
+    """
+    from flows.service.connection import API_ENV, connected
+    from flows.service.pools import Containers, pairs
+    from flows.service.server import default_home, read_state
+
+    api = api or (read_state(default_home()) or {}).get("api", "http://127.0.0.1:4200/api")
+    containers = Containers(image, tuple(volumes or ()), pairs(environment or ())) if image else None
+    with connected({API_ENV: api}) as client:
+        from flows.service.automations import bring_automations
+        from flows.service.deploy import deploy_all
+
+        names = deploy_all(client, containers)
+        automations = bring_automations(client)
+    record = {"api": api, "deployments": names, "automations": automations}
+    emit(record, as_json, lambda console: say(console, "\n".join([api, *names, *automations])))
