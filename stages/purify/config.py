@@ -6,13 +6,17 @@ from pydantic import Field
 
 from pipeline.config import MethodOptions, StageConfig
 from pipeline.errors import DataError
+from stages.purify.options import DmlpOptions, MlcOptions, MslgOptions
 
 STAGE = "purify"
 KIND = "labels"
 VERSIONS: dict[str, int] = {
     "keep": 3, "knn": 3, "linear_probe": 3, "trusted_only": 1, "confident_learning": 1, "gold_correction": 1,
+    "dmlp": 1, "mslg": 1, "mlc": 1,
 }  # fmt: skip
-Method = Literal["keep", "knn", "linear_probe", "trusted_only", "confident_learning", "gold_correction"]
+Method = Literal[
+    "keep", "knn", "linear_probe", "trusted_only", "confident_learning", "gold_correction", "dmlp", "mslg", "mlc",
+]  # fmt: skip
 Gating = Literal["strict", "mild", "off"]
 BASELINES: tuple[Method, ...] = (
     "keep", "knn", "linear_probe", "trusted_only", "confident_learning", "gold_correction",
@@ -117,6 +121,9 @@ class PurifyConfig(StageConfig):
     gold_correction: GoldCorrectionOptions = Field(
         default_factory=GoldCorrectionOptions, title="Gold correction", description="Options of gold_correction"
     )
+    dmlp: DmlpOptions = Field(default_factory=DmlpOptions, title="dmlp", description="Options of dmlp")
+    mslg: MslgOptions = Field(default_factory=MslgOptions, title="mslg", description="Options of mslg")
+    mlc: MlcOptions = Field(default_factory=MlcOptions, title="mlc", description="Options of mlc")
 
     def refuse_without(self, trusted: int, found: str) -> None:
         """Refuse a method that learns from trusted rows where there are none, in words that say what was found."""

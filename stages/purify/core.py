@@ -12,7 +12,17 @@ from stages.purify.calibrate import Calibration
 from stages.purify.config import BASELINES, NEEDS_TRUSTED, Method, PurifyConfig
 from stages.purify.crossfit import calibrate, chunks, cross_fit, judge_held
 from stages.purify.gate import Gate, judge
-from stages.purify.methods import confident_learning, gold_correction, keep, knn, linear_probe, trusted_only
+from stages.purify.methods import (
+    confident_learning,
+    dmlp,
+    gold_correction,
+    keep,
+    knn,
+    linear_probe,
+    mlc,
+    mslg,
+    trusted_only,
+)  # fmt: skip
 from stages.purify.sample import Fitted, Sample
 from stages.purify.scores import Scores, fit_scores
 from stages.purify.settle import Rows, Settler, plain, settle_rows
@@ -96,6 +106,12 @@ def fit(name: Method, scores: Scores, plan: Plan, config: PurifyConfig) -> Fitte
             return confident_learning.fit(scores)
         case "gold_correction":
             return gold_correction.fit(scores, plan.views, config.gold_correction)
+        case "dmlp":
+            return dmlp.fit(scores.sample, scores.targets, config.dmlp)
+        case "mslg":
+            return mslg.fit(scores.sample, scores.targets, config.mslg)
+        case "mlc":
+            return mlc.fit(scores.sample, scores.targets, config.mlc)
         case _:
             assert_never(name)
 
