@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Any, assert_never
 
 import torch
 
@@ -42,6 +42,7 @@ class Purified:
     gate: Gate
     calibration: Calibration  # of the view that knows every trusted row
     baselines: Mapping[Method, float]  # share of the judges that each baseline gets right
+    learned: Mapping[str, Any]  # what the method tells of its own learning, as JSON
 
 
 def purify(sample: Sample, trust: Trust, config: PurifyConfig) -> Purified:
@@ -66,7 +67,8 @@ def purify(sample: Sample, trust: Trust, config: PurifyConfig) -> Purified:
     fallback = int(torch.bincount(sample.given[sample.given >= 0], minlength=sample.classes).argmax())
     rows = settle_rows(Settler(method, fitted, config, gate.open, trusted, fallback))
     baselines = {n: right_on_judges(one, sample, plan) for n, one in fitted.items() if n in BASELINES}
-    return Purified(rows, plan, judged, gain, yardstick, gate, method.calibrations[0], baselines)
+    learned = getattr(fitted[config.method], "learned", {})
+    return Purified(rows, plan, judged, gain, yardstick, gate, method.calibrations[0], baselines, learned)
 
 
 def check(sample: Sample, trust: Trust) -> None:

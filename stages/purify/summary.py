@@ -47,13 +47,15 @@ def summarise(
         "calibration": asdict(result.calibration),
         "baselines": baseline_records(sample, result),
         "quality": quality_record(result, config),
+        **({"learned": dict(result.learned)} if result.learned else {}),
         "warnings": warnings_of(result, names),
     }
 
 
 def small(summary: dict[str, Any]) -> dict[str, Any]:
     """Return the summary as it fits a manifest."""
-    return {**summary, "noise": {k: v for k, v in summary["noise"].items() if k not in BULKY}}
+    kept = {k: v for k, v in summary.items() if k != "learned"}
+    return {**kept, "noise": {k: v for k, v in summary["noise"].items() if k not in BULKY}}
 
 
 def audit_record(result: Purified) -> dict[str, Any]:

@@ -8,6 +8,7 @@ Tu et al., "Learning from Noisy Labels with Decoupled Meta Label Purifier", CVPR
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,7 +45,13 @@ class Dmlp:
     said: Heads  # of the auxiliary branches
     predictions: bool
     curve: Curve
+    held: Tensor  # [V] shares of the rows that ended the descent of the fit that knows all trusted rows
     heads: list[Head] = field(default_factory=list)
+
+    @property
+    def learned(self) -> dict[str, Any]:
+        """Tell the four curves, on the trusted rows that were held out to end the descent."""
+        return {"held_out": int((self.held > 0).sum()), "curve": self.curve}
 
     def blocks(self, rows: Tensor, view: int) -> Tensor:
         """Return scores without each row's own given and trusted label [M, n, K]."""
@@ -95,7 +102,7 @@ def fit(sample: Sample, targets: Sequence[Targets], options: DmlpOptions) -> Dml
     rows = open_rows(table, sample, taught, len(sample))
     auxiliary = Auxiliary(rows, sample.given, lesson.prior, options, len(fits))
     curve, said = descend(Descent(sample.given, fits, axes, lesson, rows), state, auxiliary, options)
-    found = Dmlp(sample.given, fits, axes, rows, state, said, options.labels == "predictions", curve)
+    found = Dmlp(sample.given, fits, axes, rows, state, said, options.labels == "predictions", curve, lesson.held[0])
     chosen = targets[0].teachers(sample.draw, 2 * sample.classes)
     found.heads.extend(fit_heads((found.blocks(chosen, view) for view in range(len(targets))), chosen, targets))
     return found

@@ -26,7 +26,7 @@ Flatten = Callable[[object], np.ndarray]
 QUICK: dict[str, dict[str, Any]] = {  # enough for four hundred rows
     "dmlp": {"epochs": 8, "period": 4, "head_steps": 2},
     "mslg": {"warmup_steps": 20, "steps": 40},
-    "mlc": {"warmup_steps": 20, "steps": 60},
+    "mlc": {"warmup_steps": 20, "steps": 100, "neighbours": 20, "matrix_rate": 0.03},
 }
 
 

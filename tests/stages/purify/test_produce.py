@@ -68,7 +68,7 @@ def run(run_stage: Make, inputs: dict[str, Ref], key: str = "a" * 32, **options:
     return found
 
 
-@pytest.mark.parametrize("method", ["keep", "linear_probe", "trusted_only"])
+@pytest.mark.parametrize("method", ["keep", "linear_probe", "trusted_only", "dmlp"])
 def test_the_artifact_holds_table_candidates_audit_beliefs_and_summary(
     method: str, inputs: Make, run_stage: Make
 ) -> None:
@@ -89,6 +89,7 @@ def test_the_artifact_holds_table_candidates_audit_beliefs_and_summary(
     assert audit["fold"].to_numpy().min() >= 1
     summary = json.loads(made.path("summary.json").read_text(encoding="utf-8"))
     assert summary["method"] == method
+    assert ("learned" in summary) == (method == "dmlp")
     assert sum(summary["counts"].values()) == ROWS
     assert summary["leaks"]["test_in_train"] == 1
     leaks = pq.read_table(made.path("leaks.parquet"))
