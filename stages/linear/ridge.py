@@ -54,7 +54,9 @@ def fit_ridge(rows: Tensor, taught: Tensor, strengths: Sequence[float]) -> Ridge
     values, vectors = _eigen(rows, taught, mean)
     level = float(values[values > 1e-9 * values.max().clamp_min(1e-30)].mean()) if bool((values > 0).any()) else 1.0
     inverses = torch.stack([1 / (values + s * level) for s in strengths]).to(dtype)
-    ridge = Ridge(rows, taught, mean, vectors.to(dtype), values, inverses, inverses.new_zeros(len(strengths), len(rows)))
+    ridge = Ridge(
+        rows, taught, mean, vectors.to(dtype), values, inverses, inverses.new_zeros(len(strengths), len(rows))
+    )
     count = max(int(taught.sum()), 1)
     for start in range(0, len(rows), CHUNK):
         here = slice(start, start + CHUNK)

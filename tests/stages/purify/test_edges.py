@@ -19,9 +19,9 @@ Make = Callable[..., Any]
 
 
 QUICK: dict[str, dict[str, Any]] = {  # enough for four hundred rows
-    "dmlp": {"epochs": 6, "period": 3, "head_steps": 2},
-    "mslg": {"warmup_steps": 20, "steps": 30},
-    "mlc": {"warmup_steps": 20, "steps": 30},
+    "dmlp": {"epochs": 4, "period": 2, "head_steps": 2},
+    "mslg": {"warmup_steps": 15, "steps": 15},
+    "mlc": {"warmup_steps": 15, "steps": 15},
 }
 
 

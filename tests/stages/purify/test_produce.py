@@ -72,7 +72,7 @@ def run(run_stage: Make, inputs: dict[str, Ref], key: str = "a" * 32, **options:
 def test_the_artifact_holds_table_candidates_audit_beliefs_and_summary(
     method: str, inputs: Make, run_stage: Make
 ) -> None:
-    made = run(run_stage, inputs(), method=method)
+    made = run(run_stage, inputs(), method=method, dmlp=DmlpOptions(epochs=3, head_steps=1))
     table = read_labels(made.path("labels.parquet"))
     assert table["sample_id"].to_pylist() == [f"s{i:04d}" for i in range(ROWS)]
     assert table["given_label"][11].as_py() is None
