@@ -15,6 +15,7 @@ from pipeline.neighbours import Neighbours, write_neighbours
 from pipeline.noise import inject
 from pipeline.store import FileStore
 from stages.purify.config import BASELINES, PurifyConfig
+from stages.purify.options import DmlpOptions
 from stages.purify.produce import produce
 
 Make = Callable[..., Any]
