@@ -99,6 +99,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     settings: dict[str, Any] = {"method": "patches", "patches": dict(one.split("=", 1) for one in options.set)}
     config = RepresentConfig.model_validate(settings | {"seed": options.seed, "augmentation": HOW})
     (pixels, labels), (asked, truth) = load(options.data, TRAIN), load(options.data, TEST)
+    pixels, labels = pixels[: options.rows], labels[: options.rows]
     train, test = ImageCache(pixels, CPU), ImageCache(asked, CPU)
     started, burned = time.monotonic(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
@@ -124,6 +125,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE")
     parser.add_argument("--mirror", action="store_true", help="average the features of each image and its mirror image")
+    parser.add_argument("--rows", type=int, default=50_000, help="take only so many training images")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--out", type=Path)

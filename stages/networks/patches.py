@@ -1,7 +1,8 @@
 """Patches instead of depth: each small square of an image is compared with known ones, and the answers are pooled.
 
-One convolution of contrast-normalised patches, a threshold, means over a grid, square roots; the mean colours of the
-grid beside them, as contrast says nothing of brightness; and one linear map.
+One convolution of contrast-normalised patches, a threshold, means over a grid (and over an image and its mirror image,
+where a mirror image shows the same thing), square roots; the mean colours of the grid beside them, as contrast says
+nothing of brightness; and one linear map. In bfloat16, where wanted, a pixel is off by a quarter of its own rounding.
 """
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.config import Config
+from stages.networks.devices import mixed_precision
 
 CHUNK = {"cpu": 16, "cuda": 256}  # images at a time: on a CPU their answers stay in its cache, twice as fast
 FLAT = 0.08  # contrast, in standard deviations of the dataset's pixels, below which a patch counts as flat
@@ -24,6 +26,8 @@ class PatchShape(Config):
     stride: int = Field(ge=1)
     grid: int = Field(ge=1)
     dim: int = Field(ge=1)
+    mirror: bool = False  # whether an image and its mirror image are the same
+    mixed: bool = False  # whether answers may be computed in bfloat16 where that is faster
 
 
 class PatchNetwork(nn.Module):
@@ -45,14 +49,22 @@ class PatchNetwork(nn.Module):
         return torch.cat([self._codes(some) for some in torch.split(images, CHUNK.get(images.device.type, 64))])
 
     def _codes(self, images: Tensor) -> Tensor:
-        images = images.contiguous(memory_format=torch.channels_last)
-        response = self.filters._conv_forward(images, self.filters.weight, None)
-        response = response / contrast(images, self.shape.patch_size, self.shape.stride)
-        bias = self.filters.bias
-        active = functional.relu(response if bias is None else response + bias.view(1, -1, 1, 1))
-        answers = (functional.adaptive_avg_pool2d(active, self.shape.grid).flatten(1) + ROOT).sqrt()
+        if self.shape.mirror:
+            flipped = images.flip(3)
+            answers, images = (self._answers(images) + self._answers(flipped)) / 2, (images + flipped) / 2
+        else:
+            answers = self._answers(images)
         colours = functional.adaptive_avg_pool2d(images, self.shape.grid).flatten(1)
-        return torch.cat([answers, colours], dim=1)
+        return torch.cat([(answers + ROOT).sqrt(), colours], dim=1)
+
+    def _answers(self, images: Tensor) -> Tensor:
+        images = images.contiguous(memory_format=torch.channels_last)
+        with mixed_precision(images.device, self.shape.mixed):
+            response = self.filters._conv_forward(images, self.filters.weight, None)
+        response = response / contrast(images, self.shape.patch_size, self.shape.stride).to(response.dtype)
+        if self.filters.bias is not None:
+            response = response + self.filters.bias.view(1, -1, 1, 1).to(response.dtype)
+        return functional.adaptive_avg_pool2d(functional.relu(response), self.shape.grid).flatten(1).float()
 
 
 def contrast(images: Tensor, size: int, stride: int) -> Tensor:

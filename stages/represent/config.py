@@ -22,7 +22,7 @@ from stages.represent.options import (
 STAGE: Final = "represent"
 KIND: Final = "encoders"
 VERSIONS: Final[dict[str, int]] = {
-    "simclr": 1, "moco": 1, "simsiam": 1, "byol": 1, "barlow_twins": 1, "vicreg": 1, "dino": 1, "patches": 2,
+    "simclr": 1, "moco": 1, "simsiam": 1, "byol": 1, "barlow_twins": 1, "vicreg": 1, "dino": 1, "patches": 3,
     "weights": 1,
 }  # fmt: skip
 
@@ -30,7 +30,7 @@ Method = Literal["simclr", "moco", "simsiam", "byol", "barlow_twins", "vicreg", 
 LEARNED_SIZE: Final = 32
 DECIDING: Final = {  # where nothing is trained by steps, nothing else changes the encoder
     "weights": ("method", "backbone", "width", "image_size", "weights"),
-    "patches": ("method", "image_size", "seed", "augmentation", "patches"),
+    "patches": ("method", "image_size", "seed", "augmentation", "precision", "patches"),
 }
 UNTRAINED: Final[tuple[Method, ...]] = ("patches", "weights")  # made in another way than by steps
 

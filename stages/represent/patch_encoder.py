@@ -58,7 +58,10 @@ def describe(config: RepresentConfig, cache: ImageCache) -> EncoderDescription:
         )
     number = max(1, min(options.dim, width, min(len(cache), options.images) - 1))
     stride = options.stride * max(1, size // USUAL_SIZE)
-    shape = PatchShape(atoms=options.atoms, patch_size=patch, stride=stride, grid=grid, dim=number)
+    shape = PatchShape(
+        atoms=options.atoms, patch_size=patch, stride=stride, grid=grid, dim=number,
+        mirror=config.augmentation.flip, mixed=config.precision == "mixed",
+    )  # fmt: skip
     mean, std = cache.mean_and_std()
     return EncoderDescription(
         backbone="patches", patches=shape, image_size=size, mean=mean, std=std, method=config.method

@@ -76,6 +76,19 @@ def test_views_of_one_image_find_each_other_among_all(make_images: MakeImages, r
     assert float((found == torch.arange(50)).float().mean()) > 0.6
 
 
+def test_an_image_looks_like_its_mirror_image_only_where_the_augmentation_may_mirror(
+    make_images: MakeImages, run_stage: RunStage
+) -> None:
+    images, seen = make_images(pictures(64)), as_batch(pictures(10, seed=9))
+    flips = CONFIG.model_copy(update={"augmentation": HOW.model_copy(update={"flip": True})})
+    apart = []
+    for config, target in ((CONFIG, TARGET), (flips, OTHER)):
+        encoder = open_encoder(represent(run_stage, images, config, target=target))
+        with torch.inference_mode():
+            apart.append(float((encoder(seen) - encoder(seen.flip(3))).norm() / encoder(seen).norm()))
+    assert apart[1] < 1e-2 < 0.1 < apart[0]
+
+
 def test_the_same_seed_makes_the_same_bytes_and_another_seed_others(
     make_images: MakeImages, run_stage: RunStage
 ) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -98,6 +99,28 @@ def test_brightness_and_contrast_of_the_whole_image_hardly_change_the_answers() 
     assert not torch.allclose(answers[0], answers[2], atol=0.1)
 
 
+def test_an_image_and_its_mirror_image_get_one_code_where_that_is_wanted() -> None:
+    images = torch.rand(4, 3, 8, 8, generator=seeded())
+    plain, both = network_of(images), network_of(images, mirror=True)
+    as_it_is, mirrored = plain.codes(images), plain.codes(images.flip(3))
+    assert not torch.allclose(as_it_is, mirrored, atol=0.1)
+    assert torch.allclose(both.codes(images), both.codes(images.flip(3)), atol=1e-5)
+    means = (as_it_is[:, : 12 * 4].square() + mirrored[:, : 12 * 4].square()) / 2  # before the root
+    assert torch.allclose(both.codes(images)[:, : 12 * 4].square(), means, atol=1e-5)
+    assert torch.allclose(both.codes(images)[:, 12 * 4 :], (as_it_is + mirrored)[:, 12 * 4 :] / 2, atol=1e-5)
+
+
+def test_bfloat16_where_it_is_fast_changes_codes_by_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.rand(4, 3, 8, 8, generator=seeded())
+    full, mixed = (network_of(images, mixed=wanted).codes for wanted in (False, True))
+    monkeypatch.setattr("stages.networks.devices.computes_bfloat16", lambda _: True)
+    with torch.no_grad():
+        expected = full(images)
+        assert 0 < float((mixed(images) - expected).abs().max()) < 0.1 * float(expected.std())
+        monkeypatch.setattr("stages.networks.devices.computes_bfloat16", lambda _: False)
+        assert torch.equal(mixed(images), expected)
+
+
 def test_moments_are_those_of_a_slow_loop() -> None:
     codes = torch.randn(30, 3, 4, generator=seeded()) + torch.randn(30, 1, 4, generator=seeded(1)) + 5
     moments = Moments(4, codes.device)
@@ -148,6 +171,7 @@ def test_what_is_said_about_training_does_not_name_another_encoder() -> None:
         "seed": 1,
         "image_size": 12,
         "augmentation": Augmentation(),
+        "precision": "full",
         "patches": PatchesOptions(),
     }.items():
         assert CONFIG.model_copy(update={field: value}).identity() != CONFIG.identity()
