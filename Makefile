@@ -27,7 +27,7 @@ demo: $(READY)  ## clean a small data set from end to end and show what it broug
 	@$(BIN)/puriflow demo
 
 test: $(READY)  ## run the tests (the default ones take at most 3 minutes on two cores)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "$(MARKS)" $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(MARKS)" $(ARGS)
 
 check: $(READY)  ## lint, format check, types, and who may import whom
 	@$(BIN)/ruff check -q .

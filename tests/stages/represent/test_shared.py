@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,12 +77,17 @@ def learn(make_images: MakeImages, store: FileStore, tmp_path: Path) -> Learn:
     images = make_images([random.integers(0, 255, (8, 8, 3)).astype(np.uint8) for _ in range(64)])
 
     def run(
-        key: str, processes: int = 2, stop_at: float = 0, kill: bool = False, config: RepresentConfig = CONFIG
+        key: str,
+        processes: int = 2,
+        stop_at: float = 0,
+        kill: bool = False,
+        config: RepresentConfig = CONFIG,
+        into: FileStore = store,
     ) -> Artifact:
         """Learn in some processes; ask for the end, or kill one of them, at some image."""
         children = Children()
         request = StageRequest(
-            stage="represent", kind="encoders", key=key * 32, config=config.model_dump(mode="json"), store=store.url,
+            stage="represent", kind="encoders", key=key * 32, config=config.model_dump(mode="json"), store=into.url,
             inputs={"images": images.ref}, work=str(tmp_path / f"work-{key}"),
             resources=Resources(device="cpu", workers=processes, processes=processes),
         )  # fmt: skip
@@ -94,7 +100,7 @@ def learn(make_images: MakeImages, store: FileStore, tmp_path: Path) -> Learn:
                     children.ask_to_stop()
 
         children.run(request, watch)
-        return store.get(Ref(kind="encoders", key=key * 32))
+        return into.get(Ref(kind="encoders", key=key * 32))
 
     return run
 
@@ -112,27 +118,23 @@ def workers_in(folder: Path) -> list[int]:
     return sorted(found)
 
 
-def stop_early(learn: Learn, store: FileStore, key: str) -> None:
-    with pytest.raises(InterruptedRunError, match="a checkpoint is written") as caught:
-        learn(key, stop_at=32)
-    assert caught.value.exit_code == 75
-    assert len(store.children(f"checkpoints/{key * 32}")) == 1
-
-
 @pytest.mark.timeout(900)
-def test_a_stopped_run_of_two_goes_on_to_the_same_bytes(learn: Learn, store: FileStore, tmp_path: Path) -> None:
-    stop_early(learn, store, "a")
+def test_what_two_began_two_finish_to_the_same_bytes_and_one_on_the_same_curve(
+    learn: Learn, store: FileStore, tmp_path: Path
+) -> None:
+    with pytest.raises(InterruptedRunError, match="a checkpoint is written") as caught:
+        learn("a", stop_at=32)
+    assert caught.value.exit_code == 75
+    assert len(store.children(f"checkpoints/{'a' * 32}")) == 1
     assert workers_in(tmp_path / "work-a") == []
+    other = FileStore(Path(shutil.copytree(store.root, tmp_path / "other")))
+
     resumed, whole = learn("a"), learn("b")
     assert resumed.manifest.files == whole.manifest.files
     assert resumed.metrics["curve"] == whole.metrics["curve"]
     assert sorted(p.name for p in (tmp_path / "work-b").iterdir()) == ["progress.jsonl", "request.json", "stage.log"]
 
-
-@pytest.mark.timeout(900)
-def test_what_two_began_one_can_finish_on_the_same_curve(learn: Learn, store: FileStore) -> None:
-    stop_early(learn, store, "a")
-    finished, alone = learn("a", processes=1), learn("b", processes=1)
+    finished, alone = learn("a", processes=1, into=other), learn("b", processes=1, into=other)
     assert len(finished.metrics["curve"]) == CONFIG.epochs
     curves = [np.array(made.metrics["curve"]) for made in (finished, alone)]
     assert curves[0][:2] == pytest.approx(curves[1][:2], abs=1e-4)  # later the rounding of float32 has grown too far
