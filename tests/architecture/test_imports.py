@@ -1,10 +1,10 @@
 """The arrows of docs/architecture.md: pyproject.toml holds most of them, here are those that it cannot say."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Iterator
 from importlib import metadata
@@ -83,9 +83,11 @@ def test_recipe_and_command_line_import_neither_torch_nor_prefect(module: str) -
 
 
 def test_help_answers_within_a_second() -> None:
+    """By processor time, which a busy machine does not stretch as it does the clock's."""
     seconds = []
     for _ in range(3):
-        started = time.monotonic()
+        before = os.times()
         subprocess.run([SCRIPTS / "puriflow", "--help"], capture_output=True, check=True, cwd=ROOT)
-        seconds.append(time.monotonic() - started)
+        after = os.times()
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
     assert min(seconds) < 1.0, f"puriflow --help took {min(seconds):.2f} s at best"
