@@ -1,24 +1,30 @@
-"""Measure how many labels each purifier gets right on label-free CIFAR-10 features, under the noise of PEERS' table.
+"""Measure how many labels each purifier gets right on the same features, beside cleanlab and scikit-learn.
 
-`python benchmarks/purifiers.py --data ../shared/data --out purifiers.json`: for each case, number of trusted rows and
-seed, the share of right labels over rows whose label nobody told (given, suggested, purified), the calibration error
-in 15 bins, seconds of all of purify (audit and baselines included), and peak memory. True labels are opened here only.
+`python benchmarks/purifiers.py --seeds 3 --out benchmarks/results/purifiers.json`: for each case, number of trusted
+rows and seed, the share of right labels over rows whose label nobody told (given, suggested, purified), the calibration
+error in 15 bins, CPU seconds (audit and baselines included). Cells that the file holds already are not run again.
+`--features x.npy --labels x.parquet` takes other features; the table holds the true labels as `label` (or `clean`), and
+any further column of labels is a case of its own; benchmarks/simple_features.py makes some. True labels are opened here
+only.
 """
 
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
-import subprocess
 import time
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 import torch
+from machine import describe_machine
+from peers import PEERS, Case, ask
+from plot_purifiers import draw, mean_of
 
 from pipeline.noise import inject
 from stages.purify.audit import calibration_error, hash_draw
@@ -27,8 +33,44 @@ from stages.purify.core import purify
 from stages.purify.sample import Sample
 from stages.purify.views import Trust
 
-CASES = ("aggre", "sym20", "worse", "asym40", "sym50", "sym80")
+CASES = ("aggre", "sym20", "worse", "asym40", "sym50", "sym80", "sym90u")
 KINDS = {"sym": "symmetric", "asym": "asymmetric"}
+CELL = ("features", "case", "per_class", "seed", "method")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Features, the truth about their rows, and the labels that came with them."""
+
+    name: str
+    features: np.ndarray
+    table: pd.DataFrame
+    neighbours: np.ndarray
+
+    @cached_property
+    def truth(self) -> np.ndarray:
+        return self.table["label" if "label" in self.table else "clean"].to_numpy(dtype=np.int64, copy=True)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        return self.table["id"].tolist() if "id" in self.table else [f"r{i}" for i in range(len(self.table))]
+
+    @property
+    def classes(self) -> int:
+        return int(self.truth.max()) + 1
+
+    def given(self, case: str, seed: int) -> np.ndarray:
+        if case in self.table:
+            return self.table[case].to_numpy(dtype=np.int64)
+        uniform, kind = case.endswith("u"), case.rstrip("u0123456789")
+        rate = int(case.rstrip("u").removeprefix(kind)) / 100
+        return inject(self.truth, "uniform" if uniform else KINDS[kind], rate, self.classes, seed)
+
+    def trusted(self, per_class: int, seed: int) -> np.ndarray:
+        rng = np.random.default_rng(1000 + seed)
+        return np.concatenate(
+            [rng.permutation(np.flatnonzero(self.truth == c))[:per_class] for c in range(self.classes)]
+        )
 
 
 def nearest(features: np.ndarray, count: int) -> np.ndarray:
@@ -43,90 +85,125 @@ def nearest(features: np.ndarray, count: int) -> np.ndarray:
     return np.take_along_axis(found, order, 1).astype(np.int32)
 
 
-def given_labels(case: str, table: pd.DataFrame, truth: np.ndarray, seed: int) -> np.ndarray:
-    if case in table:
-        return table[case].to_numpy()
-    kind, rate = case.rstrip("0123456789"), int(case[-2:]) / 100
-    return inject(truth, KINDS[kind], rate, int(truth.max()) + 1, seed)
+def load(features: Path, labels: Path) -> Data:
+    array = np.load(features, allow_pickle=False)
+    return Data(features.stem, array, pd.read_parquet(labels), nearest(array, 50))
 
 
-def trusted_rows(truth: np.ndarray, per_class: int, seed: int) -> np.ndarray:
-    rng = np.random.default_rng(1000 + seed)
-    return np.concatenate([rng.permutation(np.flatnonzero(truth == c))[:per_class] for c in range(truth.max() + 1)])
-
-
-def measure(sample: Sample, truth: torch.Tensor, trusted: np.ndarray, method: str, ids: list[str]) -> dict[str, Any]:
-    labels = torch.full((len(sample),), -1)
+def ours(data: Data, given: np.ndarray, trusted: np.ndarray, method: str) -> dict[str, Any]:
+    truth = torch.from_numpy(data.truth)
+    labels, every = torch.full((len(truth),), -1), torch.ones(len(truth), dtype=torch.bool)
     labels[trusted] = truth[trusted]
-    none, ones = torch.zeros(len(sample), dtype=torch.bool), torch.ones(len(sample), dtype=torch.float64)
-    started, busy = time.perf_counter(), time.process_time()
-    result = purify(sample, Trust(labels, none, ones, ids), PurifyConfig(method=method))
-    seconds, busy = time.perf_counter() - started, time.process_time() - busy
-    others = labels < 0
+    sample = Sample(
+        torch.from_numpy(data.features), torch.from_numpy(data.neighbours), torch.from_numpy(given), every, every,
+        hash_draw(0, "rows", data.ids), data.classes,
+    )  # fmt: skip
+    trust = Trust(labels, ~every, torch.ones(len(truth), dtype=torch.float64), data.ids)
+    busy = time.process_time()
+    result = purify(sample, trust, PurifyConfig(method=method))
+    busy, others = time.process_time() - busy, labels < 0
     right = result.rows.suggested == truth
     columns = {"given": sample.given, "suggested": result.rows.suggested, "purified": result.rows.purified}
     return {
         **{name: float((column == truth)[others].double().mean()) for name, column in columns.items()},
         "ece": calibration_error(result.rows.top_probs[others, 0], right[others], bins=15),
-        "gate": result.gate.verdict, "seconds": round(seconds, 2), "cpu_seconds": round(busy, 2),
+        "gate": result.gate.verdict, "cpu_seconds": round(busy, 2),
+        "baselines": {n: float((said == truth)[others].double().mean())
+                      for n, said in zip(result.baselines, result.rows.candidates.T, strict=True)},
     }  # fmt: skip
 
 
-def run(data: Path, cases: list[str], per_class: list[int], seeds: int) -> list[dict[str, Any]]:
-    table = pd.read_parquet(data / "cifar10n-labels.parquet")
-    truth = table["clean"].to_numpy(copy=True)
-    features = np.load(data / "cifar10-features-patch.npy", allow_pickle=False)
-    neighbours, ids = torch.from_numpy(nearest(features, 50)), table["id"].tolist()
-    every = torch.ones(len(truth), dtype=torch.bool)
-    cells = [(c, p, s) for c in cases for p in per_class for s in range(seeds)]
-    rows = []
-    for case, number, seed in cells:
-        given = torch.tensor(given_labels(case, table, truth, seed))
-        sample = Sample(torch.from_numpy(features), neighbours, given, every, every, hash_draw(0, "rows", ids), 10)
-        for method in get_args(Method):
-            trusted = trusted_rows(truth, number, seed)
-            found = measure(sample, torch.from_numpy(truth), trusted, method, ids)
-            rows.append({"case": case, "per_class": number, "seed": seed, "method": method, **found})
+def theirs(data: Data, given: np.ndarray, trusted: np.ndarray, cases: dict[Any, Case], name: str) -> dict[str, Any]:
+    key = (given.tobytes(), trusted.tobytes())
+    if key not in cases:
+        cases.clear()
+        cases[key] = Case(data.features, data.neighbours, given, trusted, data.truth[trusted], data.classes)
+    said, busy = ask(name, cases[key])
+    others = np.ones(len(given), bool)
+    others[trusted] = False
+    right = {"given": given, "suggested": said, "purified": said}  # a peer has no gate
+    shares = {n: float(np.mean((column == data.truth)[others])) for n, column in right.items()}
+    return {**shares, "cpu_seconds": round(busy, 2)}
+
+
+def run(data: Data, options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+    done, cases = {tuple(row[name] for name in CELL) for row in rows}, {}
+    known = [c for c in options.cases if c in data.table or c[:3] in ("sym", "asy")]
+    for case, number, seed in [(c, p, s) for c in known for p in options.per_class for s in range(options.seeds)]:
+        for method in [*options.methods, *options.peers]:
+            cell = dict(zip(CELL, (data.name, case, number, seed, method), strict=True))
+            if tuple(cell.values()) in done:
+                continue
+            given, trusted = data.given(case, seed), data.trusted(number, seed)
+            peer = method in PEERS
+            found = theirs(data, given, trusted, cases, method) if peer else ours(data, given, trusted, method)
+            rows.append({**cell, **found})
             print(json.dumps(rows[-1]), flush=True)
-    return rows
+            save(rows, options)
+
+
+def save(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    if options.out:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        record = {**describe_machine(torch.device("cpu"), options.threads), "peak_mib": peak, "rows": rows}
+        whole = options.out.with_suffix(".part")  # a run that is killed in the middle of a write loses nothing
+        whole.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        whole.replace(options.out)
 
 
 def table_of(rows: list[dict[str, Any]]) -> str:
-    lines = [
-        "| case | trusted per class | method | given | suggested | purified | ece | gates proven | CPU s |",
-        "|---" * 9 + "|",
-    ]
-    for case, number, method in dict.fromkeys((r["case"], r["per_class"], r["method"]) for r in rows):
-        cell = [r for r in rows if (r["case"], r["per_class"], r["method"]) == (case, number, method)]
-        proven = sum(r["gate"] == "proven" for r in cell)
-        means = [statistics.mean(r[name] for r in cell) for name in ("given", "suggested", "purified", "ece")]
-        seconds = statistics.mean(r["cpu_seconds"] for r in cell)
-        figures = " | ".join(f"{mean:.3f}" for mean in means)
-        lines.append(f"| {case} | {number} | {method} | {figures} | {proven} of {len(cell)} | {seconds:.1f} |")
+    heads = (
+        "features",
+        "case",
+        "trusted per class",
+        "method",
+        "seeds",
+        "given",
+        "suggested",
+        "± sd",
+        "purified",
+        "ece",
+        "CPU s",
+    )
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for key in dict.fromkeys(tuple(row[name] for name in ("features", "case", "per_class", "method")) for row in rows):
+        cell = [r for r in rows if (r["features"], r["case"], r["per_class"], r["method"]) == key]
+        spread = statistics.stdev(r["suggested"] for r in cell) if len(cell) > 1 else 0.0
+        figures = [f"{mean_of(cell, 'given'):.3f}", f"{mean_of(cell, 'suggested'):.3f}", f"{spread:.3f}",
+                   f"{mean_of(cell, 'purified'):.3f}",
+                   f"{mean_of(cell, 'ece'):.3f}" if all(r.get("ece") is not None for r in cell) else "–",
+                   f"{mean_of(cell, 'cpu_seconds'):.1f}"]  # fmt: skip
+        lines.append(f"| {' | '.join(map(str, key))} | {len(cell)} | {' | '.join(figures)} |")
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--features", type=Path, help="default: the CIFAR-10 features of --data")
+    parser.add_argument("--labels", type=Path, help="default: beside the features, with the ending .parquet")
     parser.add_argument("--cases", nargs="+", default=list(CASES))
+    parser.add_argument("--methods", nargs="*", default=list(get_args(Method)), choices=get_args(Method))
+    parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
     parser.add_argument("--per-class", nargs="+", type=int, default=[10, 100])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--plot", type=Path, help="write a PNG of the table")
     options = parser.parse_args()
-    if not (options.data / "cifar10-features-patch.npy").exists():
-        raise SystemExit(f"{options.data} holds no cifar10-features-patch.npy; name the folder by --data.")
+    features = options.features or options.data / "cifar10-features-patch.npy"
+    beside = options.data / "cifar10n-labels.parquet" if options.features is None else features.with_suffix(".parquet")
+    labels = options.labels or beside
+    for path in (features, labels):
+        if not path.exists():
+            raise SystemExit(f"there is no {path}; name the folder by --data, or the files by --features and --labels.")
     torch.set_num_threads(options.threads)
-    rows = run(options.data, options.cases, options.per_class, options.seeds)
+    old = json.loads(options.out.read_text(encoding="utf-8"))["rows"] if options.out and options.out.exists() else []
+    rows = [row for row in old if all(name in row for name in CELL)]
+    run(load(features, labels), options, rows)
     print(table_of(rows))
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    record = {"commit": commit, "hardware": platform.processor() or platform.machine(), "threads": options.threads,
-              "peak_mib": peak, "rows": rows}  # fmt: skip
-    if options.out:
-        options.out.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    print(f"peak memory {peak} MiB")
+    if options.plot:
+        draw(rows, options.plot)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Fusion and calibration, the same after every method: P ∝ exp(a·log p_k + b·log T[k, g] + c·1[k = g]).
 
 The three numbers are a conditional logit on the trusted rows, pulled to (1, 1, 0), which is Bayes' rule: safe with a
-hundred rows. They mend beliefs that are too sure, and given labels that err where the features err.
+hundred rows. They mend beliefs that are too sure, and given labels that err where the features err. With several
+annotators Σ_a log T_a[k, g_a] takes the place of log T: what they have in common b tones down.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stages.linear.logit import Pull, fit_logit
-from stages.purify.transition import Transition, one_hot
+from stages.purify.transition import Crowd, one_hot
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,8 @@ class Calibration:
     evidence: float = 1.0
     own: float = 0.0
 
-    def fuse(self, log_beliefs: Tensor, given: Tensor, transition: Transition) -> Tensor:
-        """Return probabilities [n, K] of the true label; rows without a given label have their belief alone."""
-        evidence = transition.log_evidence(given, log_beliefs.dtype)
+    def fuse(self, log_beliefs: Tensor, given: Tensor, evidence: Tensor) -> Tensor:
+        """Return probabilities [n, K] of the true label; evidence: log T[k, given], 0 where no label was given."""
         logits = self.belief * log_beliefs + self.evidence * evidence
         if self.own:
             has = given >= 0
@@ -38,17 +38,18 @@ class Pairs:
     labels: Tensor  # [v] long
     given: Tensor  # [v] long, -1 where none
     weights: Tensor  # [v] float64, mean 1
+    said: Tensor  # [v, A] long: what each annotator gave; `given` itself where there is one
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, index: Tensor) -> "Pairs":
         """Return some of the rows."""
-        return Pairs(self.labels[index], self.given[index], self.weights[index])
+        return Pairs(self.labels[index], self.given[index], self.weights[index], self.said[index])
 
 
 def fit_calibration(
-    log_beliefs: Tensor, pairs: Pairs, transition: Transition, ridge: float, offset: Tensor | float = 0.0
+    log_beliefs: Tensor, pairs: Pairs, crowd: Crowd, ridge: float, offset: Tensor | float = 0.0
 ) -> Calibration:
     """Fit (a, b, c) on trusted rows: log_beliefs [v, K]; each row's own pair is taken out of T.
 
@@ -56,12 +57,11 @@ def fit_calibration(
     """
     if len(pairs) == 0:
         return Calibration()
-    evidence = transition.log_evidence(pairs.given, torch.float64)
-    has = pairs.given >= 0
-    own = transition.log_own(pairs.labels[has], pairs.given[has], pairs.weights[has])
-    evidence[has, pairs.labels[has]] = own.to(evidence.dtype)
-    columns = [log_beliefs.double(), evidence, one_hot(pairs.given, transition.classes, torch.float64)]
-    known = one_hot(pairs.labels, transition.classes, torch.float64).log()
+    evidence, classes = crowd.log_evidence(pairs.said, torch.float64), log_beliefs.shape[1]
+    own = crowd.log_own(pairs.labels, pairs.said, pairs.weights)
+    evidence.scatter_(1, pairs.labels[:, None], own[:, None].to(evidence.dtype))
+    columns = [log_beliefs.double(), evidence, one_hot(pairs.given, classes, torch.float64)]
+    known = one_hot(pairs.labels, classes, torch.float64).log()
     bayes = evidence.new_tensor([1.0, 1.0, 0.0])
     found = fit_logit(torch.stack(columns, dim=2), known, pairs.weights, Pull(bayes, ridge), offset)
     return Calibration(*found.tolist())

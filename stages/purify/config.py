@@ -11,8 +11,8 @@ from stages.purify.options import DmlpOptions, MlcOptions, MslgOptions
 STAGE = "purify"
 KIND = "labels"
 VERSIONS: dict[str, int] = {
-    "keep": 3, "knn": 3, "linear_probe": 3, "trusted_only": 1, "confident_learning": 1, "gold_correction": 1,
-    "dmlp": 1, "mslg": 1, "mlc": 1,
+    "keep": 4, "knn": 4, "linear_probe": 4, "trusted_only": 2, "confident_learning": 2, "gold_correction": 2,
+    "dmlp": 2, "mslg": 2, "mlc": 2,
 }  # fmt: skip
 Method = Literal[
     "keep", "knn", "linear_probe", "trusted_only", "confident_learning", "gold_correction", "dmlp", "mslg", "mlc",

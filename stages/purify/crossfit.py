@@ -26,8 +26,8 @@ class Calibrated:
 
     def fuse(self, rows: Tensor, log_beliefs: Tensor, view: int) -> Tensor:
         """Turn the beliefs about rows [n, K] into probabilities."""
-        transition = self.plan.views.transitions[view]
-        return self.calibrations[view].fuse(log_beliefs, self.sample.given[rows], transition)
+        evidence = self.plan.views.crowds[view].log_evidence(self.sample.said[rows], log_beliefs.dtype)
+        return self.calibrations[view].fuse(log_beliefs, self.sample.given[rows], evidence)
 
     def probabilities(self, rows: Tensor, view: int) -> Tensor:
         """Return the probability of each class for rows [n, K]."""
@@ -47,14 +47,14 @@ def chunks(rows: Tensor, classes: int) -> Iterator[Tensor]:
 def calibrate(sample: Sample, plan: Plan, fitted: Fitted, ridge: float, keeps: bool = False) -> Calibrated:
     """Calibrate each view on the judges that it knows."""
     result = []
-    for view, transition in enumerate(plan.views.transitions):
+    for view, crowd in enumerate(plan.views.crowds):
         positions = plan.judges[plan.views.known[view, plan.judges]]
         positions = positions[few_rows(sample.draw[plan.views.rows[positions]], 3 * sample.classes)]
         rows = plan.views.rows[positions]
         found = [fitted.beliefs(part, view) for part in chunks(rows, sample.classes) if len(part)]
         pairs = plan.pairs(sample, positions)
         offset = plan.views.priors[view].offset
-        result.append(fit_calibration(torch.cat(found), pairs, transition, ridge, offset) if found else Calibration())
+        result.append(fit_calibration(torch.cat(found), pairs, crowd, ridge, offset) if found else Calibration())
     return Calibrated(sample, plan, fitted, tuple(result), keeps)
 
 
@@ -70,7 +70,8 @@ def judge_held(method: Calibrated, keep: Calibrated, labels: Tensor) -> Judged:
     """Judge the held-out rows, whose labels are among `labels` [N], by the view that knows all others."""
     rows = method.plan.held
     ones = torch.ones(len(rows), dtype=torch.float64, device=rows.device)
-    pairs = Pairs(labels[rows], method.sample.given[rows], method.plan.fair(labels[rows], ones))
+    sample, weights = method.sample, method.plan.fair(labels[rows], ones)
+    pairs = Pairs(labels[rows], sample.given[rows], weights, sample.said[rows])
     return _judge_rows(method, keep, rows, (0, pairs))
 
 
@@ -108,6 +109,6 @@ def _sorted(parts: list[Judged]) -> Judged:
     def join(name: str) -> Tensor:
         return torch.cat([getattr(p, name) for p in parts])[order]
 
-    pairs = [torch.cat([getattr(p.pairs, n) for p in parts])[order] for n in ("labels", "given", "weights")]
+    pairs = [torch.cat([getattr(p.pairs, n) for p in parts])[order] for n in ("labels", "given", "weights", "said")]
     names = ("suggested", "confidence", "given_confidence", "log_loss", "keep_log_loss", "beliefs")
     return Judged(join("rows"), join("folds"), Pairs(*pairs), *(join(n) for n in names))

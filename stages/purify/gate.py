@@ -1,5 +1,6 @@
 """The gate: labels change only where trusted rows that the fit did not see say that this helps."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
@@ -65,6 +66,16 @@ def _evidence(gain: Gain, verdict: Verdict) -> str:
             return at_most if gain.upper_bound < 0 else f"{likely} ({SURE} are proof)"
         case "unproven":
             but = ", but more break than mend" if gain.z > SURE else f" (proof starts at {SURE})"
-            return f"{at_least}; {likely}{but}"
+            return f"{at_least}; {likely}{but}; {_limits(gain)}"
         case _:
             assert_never(verdict)
+
+
+def _limits(gain: Gain) -> str:
+    """Say what so many trusted rows can prove, and how many a gain like this one would take."""
+    least = (gain.upper_bound - gain.lower_bound) / 2
+    words = f"{gain.rows} trusted rows can prove a gain of {100 * least:.1f} points or more, not a smaller one"
+    if gain.gain <= 0:
+        return words
+    rows = math.ceil(gain.rows * (least / gain.gain) ** 2)
+    return f"{words}; one of {100 * gain.gain:.1f} points, as seen here, takes about {max(rows, gain.rows + 1):,}"

@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.purify.audit import ONE_SIDED, share_interval
+from stages.purify.audit import share_interval
+from stages.purify.prior import Prior
+from stages.purify.sample import Views
 from stages.purify.transition import MOST_CLASSES, Transition
 
 MOST_WARNINGS = 20
 MOST_LISTED = 100  # classes up to which T is written down
+EVEN = 0.5
+MOST_ROWS = 100_000
 FREE = 20.0  # below this concentration the rows of T do not support each other
 
 
@@ -22,14 +26,21 @@ class RowOfT:
     pairs: float
     support: float  # pairs, and what the other classes are worth
 
+    @property
+    def errors(self) -> list[float]:
+        """Return the standard error of each share."""
+        return [math.sqrt(max(p * (1 - p), 0.0) / (self.support + 1)) for p in self.shares]
 
-def describe_noise(transition: Transition, names: Sequence[str], expected: float) -> dict[str, Any]:
+
+def describe_noise(views: Views, names: Sequence[str], expected: float) -> dict[str, Any]:
     """Return rate with interval, rates per class, T and warnings; `expected` is the mean doubt over all rows."""
+    transition, crowd = views.transitions[0], views.crowds[0].members
     seen = transition.pairs > 0
-    low, high = share_interval(transition.rate, transition.pairs) if seen else (0.0, 1.0)
+    rate, pairs = overall(transition, views.priors[0])
+    low, high = share_interval(rate, pairs) if seen else (0.0, 1.0)
     rows = [] if transition.symmetric else rows_of(transition, names)
     return {
-        "rate": transition.rate if seen else expected,
+        "rate": rate if seen else expected,
         "low": low,
         "high": high,
         "expected": expected,
@@ -39,8 +50,28 @@ def describe_noise(transition: Transition, names: Sequence[str], expected: float
         "per_class": [1 - row.shares[k] for k, row in enumerate(rows)],
         "classes": [_class_rate(k, row) for k, row in enumerate(rows)],
         "transition": [row.shares for row in rows] if len(names) <= MOST_LISTED else [],
+        "transition_error": [row.errors for row in rows] if len(names) <= MOST_LISTED else [],
+        "annotators": [annotator_record(t) for t in crowd] if len(crowd) > 1 else [],
         "warnings": warnings_of(transition, rows),
     }
+
+
+def overall(transition: Transition, prior: Prior) -> tuple[float, float]:
+    """Return the share of wrong labels, and how many trusted rows it is worth.
+
+    Where trusted rows have another mix of classes than the data, each class counts by its share of the data.
+    """
+    if not prior.shifted or transition.symmetric:
+        return transition.rate, transition.pairs
+    rows = transition.counts.sum(1) + min(transition.strength, transition.pairs)
+    rate = float((prior.shares * (1 - transition.matrix.diagonal())).sum())
+    return rate, min(float(1 / (prior.shares.square() / rows.clamp_min(1e-9)).sum()), transition.pairs)
+
+
+def annotator_record(transition: Transition) -> dict[str, Any]:
+    """Describe how often one annotator errs."""
+    low, high = share_interval(transition.rate, transition.pairs)
+    return {"rate": transition.rate, "low": low, "high": high, "pairs": transition.pairs}
 
 
 def rows_of(transition: Transition, names: Sequence[str]) -> list[RowOfT]:
@@ -76,9 +107,28 @@ def _warning(row: RowOfT, strength: float) -> str:
     first, second = sorted(row.shares, reverse=True)[:2]
     if strength >= FREE or first - second > _error(first, second, row.support):
         return ""
-    gap = max(first - second, 0.2)
-    more = max(math.ceil((ONE_SIDED * _error(first, second, 1.0) / gap) ** 2 - row.pairs), 5)
+    more = rows_to_settle(first, second, row.support)
     return f"row '{row.name}' of T is not settled by {row.pairs:.0f} trusted rows: check {more} more '{row.name}'."
+
+
+def rows_to_settle(first: float, second: float, rows: float) -> int:
+    """Return how many more rows settle, as likely as not, which of two shares seen in some rows is the larger.
+
+    Settled means that they differ by more than the standard error e. What further rows m will make of the difference
+    d is normal around d with standard deviation e √(m / (rows + m)), and e shrinks to e √(rows / (rows + m)).
+    """
+    gap, error, more = first - second, _error(first, second, rows), 1
+    while more < MOST_ROWS:
+        spread, needed = (error * math.sqrt(x / (rows + more)) for x in (more, rows))
+        if _below((gap - needed) / spread) + _below((-gap - needed) / spread) >= EVEN:
+            break
+        more += max(more // 20, 1)
+    return more
+
+
+def _below(z: float) -> float:
+    """Return the normal distribution's share below z."""
+    return (1 + math.erf(z / math.sqrt(2))) / 2
 
 
 def _error(first: float, second: float, rows: float) -> float:

@@ -82,6 +82,9 @@ def read_sample(
         train=torch.tensor(annotations.split == "train").to(device),
         draw=hash_draw(config.seed, "rows", annotations.sample_ids).to(device),
         classes=len(annotations.class_names),
+        annotators=torch.tensor(annotations.annotators, dtype=torch.long).to(device)
+        if annotations.annotators.shape[1] > 1
+        else None,
     )
 
 

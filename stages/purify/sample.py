@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from stages.purify.prior import Prior
-from stages.purify.transition import Transition
+from stages.purify.transition import Crowd, Transition
 
 MOST_ROWS = 5_000  # rows that fit a handful of numbers
 BUDGET = 2_000_000  # numbers those rows may hold
@@ -24,9 +24,15 @@ class Sample:
     train: Tensor  # [N] bool: the row is neither for validation nor for test
     draw: Tensor  # [N] float64 in [0, 1): a hash of seed and id, for choosing rows whatever their order
     classes: int
+    annotators: Tensor | None = None  # [N, A] long: what each annotator gave, where several did; -1 where nothing
 
     def __len__(self) -> int:
         return len(self.given)
+
+    @property
+    def said(self) -> Tensor:
+        """Return the labels of every annotator [N, A]."""
+        return self.given[:, None] if self.annotators is None else self.annotators
 
     @property
     def teaches(self) -> Tensor:
@@ -46,6 +52,7 @@ class Views:
     known: Tensor  # [views, V] bool
     transitions: tuple[Transition, ...]  # P(given | true), one for each view
     priors: tuple[Prior, ...] = ()  # class shares, one for each view
+    crowds: tuple[Crowd, ...] = ()  # T of every annotator, one crowd for each view
 
     def __len__(self) -> int:
         return len(self.known)

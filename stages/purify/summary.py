@@ -15,12 +15,13 @@ from stages.purify.audit import calibration_error, measure_gain, share_interval
 from stages.purify.config import PurifyConfig
 from stages.purify.core import Purified
 from stages.purify.noise import describe_noise
+from stages.purify.picked import describe_pick
 from stages.purify.pixels import MOST_PICTURES, LoadPixels, no_pixels
 from stages.purify.prior import describe_shift
 from stages.purify.sample import Sample, few_rows
 from stages.purify.verdict import features_verdict
 
-BULKY = ("transition", "classes")  # parts of the noise estimate that a manifest does without
+BULKY = ("transition", "transition_error", "classes")  # parts of the noise estimate that a manifest does without
 
 
 def summarise(
@@ -39,7 +40,7 @@ def summarise(
         "judges": len(result.plan.judges),
         "method": config.method,
         "counts": dict(zip(ACTIONS, counts, strict=True)),
-        "noise": describe_noise(result.plan.views.transitions[0], names, expected),
+        "noise": describe_noise(result.plan.views, names, expected),
         "audit": audit_record(result),
         "gate": asdict(result.gate),
         "features": judge_features(sample, result, pixels),
@@ -48,7 +49,7 @@ def summarise(
         "baselines": baseline_records(sample, result),
         "quality": quality_record(result, config),
         **({"learned": dict(result.learned)} if result.learned else {}),
-        "warnings": warnings_of(result, names),
+        "warnings": warnings_of(sample, result, names),
     }
 
 
@@ -125,7 +126,7 @@ def quality_record(result: Purified, config: PurifyConfig) -> dict[str, float | 
     return {"given_right": gain.given_right, "purified_right": after, "low": low, "high": high}
 
 
-def warnings_of(result: Purified, names: Sequence[str]) -> list[str]:
+def warnings_of(sample: Sample, result: Purified, names: Sequence[str]) -> list[str]:
     """Say what a reader of the labels should know first."""
     plan, found = result.plan, []
     if len(plan.judges) == 0:
@@ -138,4 +139,4 @@ def warnings_of(result: Purified, names: Sequence[str]) -> list[str]:
         found.append(
             f"{picked} trusted rows were selected, not drawn: they teach, but {len(plan.judges)} others judge."
         )
-    return found + [w for w in (describe_shift(plan.views.priors[0], names),) if w]
+    return found + [w for w in (describe_shift(plan.views.priors[0], names), describe_pick(sample, plan)) if w]

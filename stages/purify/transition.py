@@ -77,6 +77,22 @@ class Transition:
         return counts * (1 - self.rate - off) + off * counts.sum(1, keepdim=True)
 
 
+@dataclass(frozen=True)
+class Crowd:
+    """Annotators of the same rows, each with a T of their own; given the true label they err independently."""
+
+    members: tuple[Transition, ...]
+
+    def log_evidence(self, said: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return Σ_a log T_a[k, said_a] for all k [n, K] of labels [n, A]; -1 says nothing."""
+        return torch.stack([t.log_evidence(said[:, a], dtype) for a, t in enumerate(self.members)]).sum(0)
+
+    def log_own(self, true: Tensor, said: Tensor, weights: Tensor) -> Tensor:
+        """Return Σ_a log T_a[true, said_a] [v] with each pair itself taken out of the counts."""
+        parts = [t.log_own(true, said[:, a].clamp_min(0), weights) for a, t in enumerate(self.members)]
+        return torch.where(said.T >= 0, torch.stack(parts), 0.0).sum(0)
+
+
 def symmetric_matrix(classes: int, rate: float, device: torch.device) -> Tensor:
     """Return the matrix that keeps a label with 1 - rate and spreads the rest evenly."""
     base = torch.full((classes, classes), rate / (classes - 1), dtype=torch.float64, device=device)

@@ -10,9 +10,9 @@ from stages.linear.votes import count_labels
 from stages.purify.audit import hash_draw
 from stages.purify.calibrate import Pairs
 from stages.purify.config import PurifyConfig
-from stages.purify.prior import Prior, estimate_prior, is_another_draw
+from stages.purify.prior import Prior, class_shares, estimate_prior, is_another_draw
 from stages.purify.sample import Sample, Views
-from stages.purify.transition import Transition, estimate_transition
+from stages.purify.transition import Crowd, Transition, estimate_transition
 
 HEAVIEST = 10.0  # a row of tiny propensity may not decide alone
 LARGEST_GUESS = 0.5
@@ -52,7 +52,7 @@ class Plan:
     def pairs(self, sample: Sample, positions: Tensor) -> Pairs:
         """Return trusted rows by their position among the views' rows."""
         rows = self.views.rows[positions]
-        return Pairs(self.views.labels[positions], sample.given[rows], self.weights[positions])
+        return Pairs(self.views.labels[positions], sample.given[rows], self.weights[positions], sample.said[rows])
 
 
 def plan_views(sample: Sample, trust: Trust, config: PurifyConfig) -> Plan:
@@ -71,7 +71,9 @@ def plan_views(sample: Sample, trust: Trust, config: PurifyConfig) -> Plan:
     known = torch.stack([torch.ones_like(fold, dtype=torch.bool), *(fold != view + 1 for view in range(len(used)))])
     weights = _balanced(trust.weights[rows], judges)
     plan = Plan(Views(rows, trust.labels[rows], known, ()), judges, fold, weights, trusted[held])
-    plan = replace(plan, views=replace(plan.views, transitions=_transitions(sample, plan)))
+    transitions = _transitions(sample, plan)
+    crowds = tuple(_crowd(sample, plan, view, t) for view, t in enumerate(transitions))
+    plan = replace(plan, views=replace(plan.views, transitions=transitions, crowds=crowds))
     return replace(plan, views=replace(plan.views, priors=_priors(sample, plan)))
 
 
@@ -96,7 +98,12 @@ def _priors(sample: Sample, plan: Plan) -> tuple[Prior, ...]:
     given = torch.where(sample.teaches, sample.given, -1)
     counts = count(given, torch.ones(len(given), dtype=torch.float64, device=given.device))
     pairs = plan.pairs(sample, plan.judges)
-    shifted, result = is_another_draw(counts, count(pairs.given, pairs.weights)), []
+    drawn, result = count(pairs.given, pairs.weights), []
+    if drawn.sum() > 0:
+        shifted = is_another_draw(counts, drawn)
+    else:  # trusted rows without a given label: only T tells what the data's true labels look like
+        shares = class_shares(counts, plan.views.transitions[0])
+        shifted = is_another_draw(shares * counts.sum(), count(pairs.labels, pairs.weights))
     for known, transition in zip(plan.views.known, plan.views.transitions, strict=True):
         mine = plan.pairs(sample, plan.judges[known[plan.judges]])
         result.append(estimate_prior(counts, count(mine.labels, mine.weights), transition, shifted))
@@ -110,6 +117,15 @@ def _transitions(sample: Sample, plan: Plan) -> tuple[Transition, ...]:
         pairs = plan.pairs(sample, plan.judges[known[plan.judges]])
         result.append(estimate_transition(pairs.labels, pairs.given, pairs.weights, sample.classes, guess))
     return tuple(result)
+
+
+def _crowd(sample: Sample, plan: Plan, view: int, whole: Transition) -> Crowd:
+    """Estimate how each annotator errs; one whom no trusted row tells of errs as often as their common label."""
+    if sample.annotators is None:
+        return Crowd((whole,))
+    pairs = plan.pairs(sample, plan.judges[plan.views.known[view, plan.judges]])
+    each = (estimate_transition(pairs.labels, a, pairs.weights, sample.classes, whole.rate) for a in pairs.said.T)
+    return Crowd(tuple(each))
 
 
 def _guessed_rate(sample: Sample) -> float:

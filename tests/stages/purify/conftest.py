@@ -38,8 +38,9 @@ class Problem:
         s, t = self.sample, self.trust
         neighbours = torch.where(s.neighbours >= 0, place[s.neighbours.clamp_min(0)], -1)[order]
         sample = Sample(
-            s.features[order], neighbours, s.given[order], s.ok[order], s.train[order], s.draw[order], s.classes
-        )
+            s.features[order], neighbours, s.given[order], s.ok[order], s.train[order], s.draw[order], s.classes,
+            None if s.annotators is None else s.annotators[order],
+        )  # fmt: skip
         groups = [t.groups[i] for i in order.tolist()]
         trust = Trust(t.labels[order], t.picked[order], t.weights[order], groups)
         return Problem(sample, trust, self.truth[order])
@@ -60,16 +61,23 @@ def problem() -> MakeProblem:
     def make(
         rows: int = 400, classes: int = 4, rate: float = 0.3, trusted: int = 60, spread: float = 0.6,
         kind: str = "symmetric", useless: bool = False, seed: int = 0,
+        shares: tuple[float, ...] = (), per_class: int = 0,
     ) -> Problem:  # fmt: skip
+        """Make rows of classes with equal or given shares; `per_class` trusted rows of each class, or a random draw."""
         generator = torch.Generator().manual_seed(seed)
         truth = torch.randint(0, classes, (rows,), generator=generator)
+        if shares:
+            truth = torch.multinomial(torch.tensor(shares), rows, replacement=True, generator=generator)
         centres = torch.randn(classes, 8, generator=generator, dtype=torch.float64)
         features = centres[truth] + spread * torch.randn(rows, 8, generator=generator, dtype=torch.float64)
         if useless:
             features = features[torch.randperm(rows, generator=generator)]
         given = torch.from_numpy(inject(truth.numpy(), kind, rate, classes, seed)) if rate else truth.clone()  # type: ignore[arg-type]
         labels = torch.full((rows,), -1)
-        chosen = torch.randperm(rows, generator=generator)[:trusted]
+        chosen = torch.randperm(rows, generator=generator)
+        chosen = torch.cat(
+            [chosen[truth[chosen] == c][:per_class] for c in range(classes)] if per_class else [chosen[:trusted]]
+        )
         labels[chosen] = truth[chosen]
         every, ids = torch.ones(rows, dtype=torch.bool), [f"s{i:04d}" for i in range(rows)]
         sample = Sample(features, nearest(features, 20), given, every, every, hash_draw(0, "rows", ids), classes)

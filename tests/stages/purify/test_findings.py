@@ -1,18 +1,26 @@
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from stages.purify.noise import describe_noise
-from stages.purify.transition import Transition, estimate_transition
+from stages.purify.noise import describe_noise, overall, rows_to_settle
+from stages.purify.prior import Prior
+from stages.purify.sample import Views
+from stages.purify.transition import Crowd, estimate_transition
 from stages.purify.verdict import LEAKS, cautions, features_verdict, find_leaks, groups_of, leaks_record
 
 NAMES = ["ape", "bee", "cat"]
 
 
-def found(counts: list[list[int]]) -> Transition:
+def found(counts: list[list[int]]) -> Views:
     pairs = [(k, c) for k, row in enumerate(counts) for c, n in enumerate(row) for _ in range(n)]
     true, given = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
-    return estimate_transition(true, given, torch.ones(len(pairs), dtype=torch.float64), len(counts), 0.4)
+    found = estimate_transition(true, given, torch.ones(len(pairs), dtype=torch.float64), len(counts), 0.4)
+    shares = torch.full((len(counts),), 1 / len(counts), dtype=torch.float64)
+    prior, nothing = Prior(shares, torch.zeros_like(shares)), torch.zeros(0, dtype=torch.long)
+    return Views(nothing, nothing, torch.ones(1, 0, dtype=torch.bool), (found,), (prior,), (Crowd((found,)),))
 
 
 def test_the_noise_is_described_with_intervals() -> None:
@@ -26,10 +34,50 @@ def test_the_noise_is_described_with_intervals() -> None:
     assert noise["warnings"] == []
 
 
+@pytest.mark.parametrize(("first", "second", "rows"), [(0.5, 0.5, 10), (0.55, 0.4, 12), (0.4, 0.3, 5)])
+def test_the_rows_that_settle_t_are_those_that_do_as_likely_as_not(first: float, second: float, rows: int) -> None:
+    more, rng = rows_to_settle(first, second, rows), np.random.default_rng(0)
+    posterior = rng.dirichlet(np.array([first, second, 1 - first - second + 1e-9]) * rows, 4000)
+    settled = []
+    for extra in (more, more // 4):
+        counts = np.stack([rng.multinomial(extra, p) for p in posterior]) + rows * np.array([first, second, 0])[None]
+        a, b = counts[:, 0] / (rows + extra), counts[:, 1] / (rows + extra)
+        settled.append(float(np.mean(np.abs(a - b) > np.sqrt((a + b - (a - b) ** 2) / (rows + extra)))))
+    assert 0.4 < settled[0] < 0.65
+    assert settled[1] < settled[0]
+
+
 def test_an_unsettled_row_of_t_asks_for_more_trusted_rows() -> None:
     warnings = describe_noise(found([[10, 0, 0], [0, 10, 0], [0, 5, 5]]), NAMES, 0.1)["warnings"]
     assert len(warnings) == 1
-    assert warnings[0].startswith("row 'cat' of T is not settled by 10 trusted rows: check ")
+    assert re.fullmatch(r"row 'cat' of T is not settled by 10 trusted rows: check \d+ more 'cat'.", warnings[0])
+
+
+def test_shares_of_t_have_standard_errors_that_shrink_with_rows() -> None:
+    few, many = (
+        describe_noise(found([[3 * n, n, 0], [0, 4 * n, 0], [0, 0, 4 * n]]), NAMES, 0.1)["transition_error"]
+        for n in (20, 200)
+    )
+    assert few[0][1] > 2 * many[0][1] > 0
+    assert few[0][1] == pytest.approx(np.sqrt(0.25 * 0.75 / 80), rel=0.2)
+
+
+def test_balanced_trusted_rows_give_the_rate_of_the_data() -> None:
+    views = found([[10, 0, 0], [0, 5, 5], [5, 0, 5]])
+    shares = torch.tensor([0.9, 0.05, 0.05], dtype=torch.float64)
+    moved = replace(views, priors=(Prior(shares, (1 / 3 / shares).log()),))
+    fair, transition = describe_noise(moved, NAMES, 0.1), views.transitions[0]
+    assert fair["rate"] == pytest.approx(float(shares @ (1 - views.transitions[0].matrix.diagonal())))
+    assert overall(transition, views.priors[0]) == (transition.rate, 30)
+    assert 10 < overall(transition, moved.priors[0])[1] < 20  # the rows of the large class, and what others lend
+
+
+def test_every_annotator_has_a_rate() -> None:
+    views = found([[9, 1, 0], [0, 9, 1], [1, 0, 9]])
+    assert describe_noise(views, NAMES, 0.1)["annotators"] == []
+    two = replace(views, crowds=(Crowd((views.transitions[0],) * 2),))
+    rates = [a["rate"] for a in describe_noise(two, NAMES, 0.1)["annotators"]]
+    assert rates == [views.transitions[0].rate] * 2
 
 
 def test_a_class_without_trusted_rows_and_no_pairs_at_all_are_named() -> None:

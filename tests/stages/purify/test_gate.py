@@ -47,9 +47,13 @@ def test_the_gate_keeps_its_one_rule(figures: dict[str, float], verdict: str, st
         ),
         (
             {"z": 2.1, "wins": 1, "losses": 2},
-            "at least -2.0 points; .* more likely by 2.10 .*, but more break than mend",
+            "at least -2.0 points; .* by 2.10 .*, but more break than mend; 100 trusted .* of 2.0 points or more",
         ),
         ({"upper_bound": -0.03, "losses": 9}, "rows; with 95 % certainty the gain is at most -3.0 points$"),
+        (
+            {"gain": 0.01, "z": 0.5, "wins": 2, "losses": 1},
+            "; 100 trusted rows can prove a gain of 2.0 points or more, not a smaller one; one of 1.0 .* about 400$",
+        ),
         ({"rows": 0}, "no trusted row with a given label could judge"),
     ],
 )
@@ -64,7 +68,17 @@ def judged(wins: int, losses: int, ties: int, weights: torch.Tensor | None = Non
     given[:wins], suggested[wins : wins + losses] = 1, 1
     weights = torch.ones(rows, dtype=torch.float64) if weights is None else weights
     loss, index = torch.zeros(rows, dtype=torch.float64), torch.arange(rows)
-    return Judged(index, index, Pairs(labels, given, weights), suggested, loss, loss, loss, loss + 0.1, loss[:, None])
+    return Judged(
+        index,
+        index,
+        Pairs(labels, given, weights, given[:, None]),
+        suggested,
+        loss,
+        loss,
+        loss,
+        loss + 0.1,
+        loss[:, None],
+    )
 
 
 def test_the_gain_counts_wins_and_losses() -> None:
