@@ -37,6 +37,7 @@ from stages.training.meta.look_ahead import LookAhead, Params
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 MOST_CLASSES = 100  # up to which T is told
+MOST_LEARNED = 1000  # classes above which T stays as it is at first
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,9 @@ def learn(
     first = first_params(inputs.shape[1], options.hidden, classes, inputs)
     first = warm_up(first, inputs, given, options)
     learner = Learner(copies(first, len(judges.known)), options.learning_rate, options.weight_decay)
-    start = noise_matrix.first_logits(classes, options.kept, inputs.device).to(inputs).repeat(len(judges.known), 1, 1)
+    start = noise_matrix.first_logits(classes, options.kept, inputs.device).to(inputs)
+    fixed = classes > MOST_LEARNED  # nothing to learn K × K numbers from, and one matrix serves all fits
+    start = start.repeat(1 if fixed else len(judges.known), 1, 1)
     matrix = Learner({"logits": start}, options.matrix_rate * classes)
     generator = torch.Generator().manual_seed(0)
     for done, batch in batches(len(inputs), options.batch_size, options.steps):
@@ -90,8 +93,9 @@ def learn(
         anew = options.memory == "reset"
         if anew:
             matrix = Learner({"logits": start}, options.matrix_rate * classes)
-        ahead = LookAhead(scores, loss, panel.loss, options.look_ahead)
-        matrix.step({"logits": ahead.gradient(learner.params, matrix.params["logits"])}, 0.0 if anew else done)
+        if not fixed:
+            ahead = LookAhead(scores, loss, panel.loss, options.look_ahead)
+            matrix.step({"logits": ahead.gradient(learner.params, matrix.params["logits"])}, 0.0 if anew else done)
         learner.step(grad(partial(_loss, scores, loss, matrix.params["logits"]))(learner.params), done)
     return learner.params, matrix.params["logits"].detach()
 
