@@ -9,6 +9,7 @@ from stages.purify import config as purify
 from stages.report import config as report
 from stages.represent import config as represent
 from stages.retrain import config as retrain
+from stages.review import config as review
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class StageProgram:
     versions: dict[str, int]
     config_type: type[StageConfig]
     shared: bool = False  # whether several processes can be one stage, by torchrun
+    deployed: bool = True  # whether it is a deployment of its own: a review waits for a person
 
     def version(self, config: StageConfig) -> int:
         """Return the version of the method that the configuration chooses."""
@@ -35,5 +37,6 @@ STAGES: dict[str, StageProgram] = {
         StageProgram(purify.STAGE, purify.KIND, purify.VERSIONS, purify.PurifyConfig),
         StageProgram(retrain.STAGE, retrain.KIND, retrain.VERSIONS, retrain.RetrainConfig),
         StageProgram(report.STAGE, report.KIND, report.VERSIONS, report.ReportConfig),
+        StageProgram(review.STAGE, review.KIND, review.VERSIONS, review.ReviewConfig, deployed=False),
     )
 }

@@ -1,8 +1,15 @@
 """The surroundings of every test: one thread, no network, no settings of the person who runs them."""
 
+import json
 import os
+import shutil
+import subprocess
 import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,3 +48,87 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that hold slow tests: no worker is left alone with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+class Page:
+    """A page in a headless Chromium, driven by its DevTools protocol; everything it complains about is kept."""
+
+    def __init__(self, socket: Any) -> None:
+        self._socket, self._number, self.complaints = socket, 0, list[str]()
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        self._number += 1
+        self._socket.send(json.dumps({"id": self._number, "method": method, "params": params}))
+        while (said := json.loads(self._socket.recv(timeout=300))).get("id") != self._number:
+            self._hear(said)
+        assert "error" not in said, said
+        return dict(said["result"])
+
+    def _hear(self, said: dict[str, Any]) -> None:
+        if "method" not in said:
+            return
+        params = said.get("params", {})
+        if said["method"] in ("Runtime.exceptionThrown", "Log.entryAdded"):
+            self.complaints.append(json.dumps(params))
+        if said["method"] == "Page.javascriptDialogOpening":  # a page with unsaved work asks before it goes
+            answer = {"id": 0, "method": "Page.handleJavaScriptDialog", "params": {"accept": True}}
+            self._socket.send(json.dumps(answer))
+        url = params.get("request", {}).get("url", "")
+        if said["method"] == "Network.requestWillBeSent" and not url.startswith(("file:", "data:", "blob:")):
+            self.complaints.append(f"request: {url}")
+
+    def open(self, path: Path, width: int = 1280, height: int = 900) -> None:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        self.call("Page.navigate", url=path.as_uri())
+        for _ in range(600):
+            if self.run("document.readyState === 'complete' && location.protocol === 'file:'"):
+                return
+            time.sleep(0.1)
+        pytest.fail(f"{path} never came up")
+
+    def run(self, script: str) -> Any:
+        found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+            self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=text)
+            self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Page]:
+    """Start a Chromium that reaches nothing; what pages save lands in `tmp_path / "saved"`."""
+    from websockets.sync.client import connect
+
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium here")
+    profile, log = tmp_path / "profile", tmp_path / "chromium.log"
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [program, *options, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"],
+            stdout=output, stderr=output,
+        )  # fmt: skip
+    try:
+        port = profile / "DevToolsActivePort"
+        for _ in range(600):
+            if port.exists() and len(port.read_text().splitlines()) == 2:
+                break
+            time.sleep(0.1)
+        number = port.read_text().splitlines()[0]
+        with urllib.request.urlopen(f"http://127.0.0.1:{number}/json") as answer:
+            target = next(t for t in json.load(answer) if t["type"] == "page")
+        with connect(target["webSocketDebuggerUrl"], max_size=None) as socket:
+            page = Page(socket)
+            page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path / "saved"))
+            yield page
+    finally:
+        process.terminate()
+        process.wait(20)

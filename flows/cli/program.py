@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import clean, demo, deploy, doctor, init, labels, noise, plan, publish, stage, store, up
+from flows.cli import clean, demo, deploy, doctor, init, labels, noise, plan, publish, review, stage, store, up
 from flows.cli.output import errors
 from pipeline.errors import EndedWithoutCheckpointError, PuriflowError, StageFailedError, UserError
 
@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 for module in (demo, init, plan, clean, stage, publish, noise, up, deploy, doctor):
     app.command(module.__name__.rpartition(".")[2], epilog=f"Example:  {module.EXAMPLE}")(module.command)
-for group in (labels, store):
+for group in (labels, review, store):
     app.add_typer(group.app)
 
 

@@ -14,7 +14,9 @@ EXAMPLE = "puriflow stage purify request.json"
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="ingest, represent, embed, purify, retrain or report")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="ingest, represent, embed, purify, retrain, report or review")
+    ],
     request: Annotated[Path, typer.Argument(metavar="REQUEST", help="The request file of the stage")],
     as_json: AsJson = False,
 ) -> int:

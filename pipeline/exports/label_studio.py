@@ -14,8 +14,8 @@ from pipeline.labelled import Labelled
 TASKS_FILE, INTERFACE_FILE = "tasks.json", "interface.xml"
 
 
-def write(labelled: Labelled, folder: Path) -> list[str]:
-    """Write one task per row; images stand inside the tasks, so that no server has to serve them."""
+def write(labelled: Labelled, folder: Path, further: Mapping[str, Mapping[str, str]] | None = None) -> list[str]:
+    """Write one task per row, with `further` data by sample id; images stand inside, so no server has to serve them."""
     folder.mkdir(parents=True)
     pictures = labelled.images is not None
     own = labelled.own_columns
@@ -28,6 +28,7 @@ def write(labelled: Labelled, folder: Path) -> list[str]:
             data: dict[str, Any] = {name: words[name][place] for name in columns}
             if own is not None:
                 data |= {variable: words_of(own[name][place].as_py()) for variable, name in shown.items()}
+            data |= (further or {}).get(str(data["sample_id"]), {})
             if not shown and not pictures:
                 data["text"] = data["sample_id"]
             if pictures:

@@ -52,7 +52,9 @@ def test_a_new_file_and_a_new_decision_change_the_fingerprint(folder: Path) -> N
     (folder / "cat/3.png").write_bytes(b"x")
     prints.append(fingerprint(made, store))
     append_decisions(
-        store, "toys", pa.table([["cat/1.png"], ["a"], ["random"], [None], ["me"], ["now"]], schema=SCHEMA)
+        store,
+        "toys",
+        pa.table([["cat/1.png"], ["a"], ["random"], [None], ["me"], ["now"], [None], [None]], schema=SCHEMA),
     )
     prints.append(fingerprint(made, store))
     append_decisions(store, "others", SCHEMA.empty_table())
