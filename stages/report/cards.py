@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import escape
 
-from stages.report.rows import LabelRows, row_of
+from pipeline.neighbours import Neighbours
+from stages.report.nearness import SHOWN, argument
+from stages.report.rows import Indices, LabelRows, row_of
 from stages.report.words import clip, plainly
 
 LONGEST_TEXT = 240
@@ -22,6 +24,20 @@ class Thumbnails(Protocol):
     def of(self, sample_id: str) -> str | None:
         """Return a picture as a data URI, None where there is none."""
 
+    def tiny(self, sample_id: str) -> str | None:
+        """Return it in a few hundred bytes."""
+
+
+@dataclass(frozen=True)
+class Support:
+    """What the nearest rows say: how many for, against and in all, and a few of them to look at."""
+
+    votes_for: int
+    votes_against: int
+    near: int
+    pictures_for: tuple[str, ...] = ()
+    pictures_against: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True)
 class Card:
@@ -34,12 +50,19 @@ class Card:
     likely: tuple[tuple[str, float], ...]
     fields: tuple[tuple[str, str], ...]
     note: str = ""
+    support: Support | None = None
 
     def size(self) -> int:
         """Guess the bytes of this card on the page."""
         words = [self.sample_id * 2, self.given, self.target, self.note, *(name for name, _ in self.likely)]
         words += [part for pair in self.fields for part in pair]
-        return CARD_BYTES + len(self.picture or "") + len(escape("".join(words)).encode())
+        near = (*self.support.pictures_for, *self.support.pictures_against) if self.support else ()
+        return (
+            CARD_BYTES
+            + len(self.picture or "")
+            + sum(len(uri) + 30 for uri in near)
+            + len(escape("".join(words)).encode())
+        )
 
 
 @dataclass
@@ -69,6 +92,7 @@ class CardMaker:
     pictures: Thumbnails | None = None
     own: pa.Table | None = None
     columns: Sequence[str] = ()
+    neighbours: Neighbours | None = None
     seen: dict[tuple[int, str], Card] = field(default_factory=dict)
 
     def cards(self, indices: Iterable[int], note: str = "") -> list[Card]:
@@ -85,6 +109,17 @@ class CardMaker:
         """Name a class, shortened."""
         return clip(self.rows.classes[label], LONGEST_NAME) if label >= 0 else "no label"
 
+    def words(self, index: int) -> tuple[str, str]:
+        """Say how a row came and what it became."""
+        given, target = self.name(int(self.rows.given[index])), self.name(int(self.rows.target[index]))
+        sure = f"{100 * float(self.rows.confidence[index]):.0f}\u202f%"
+        return (given if given == target else f"{given} → {target}"), sure
+
+    def text(self, index: int, length: int) -> str:
+        """Read the user's own columns of a row as one line."""
+        sample_id = self.rows.table["sample_id"][index].as_py()
+        return clip(" · ".join(value for _, value in self._fields(sample_id)), length)
+
     def _make(self, index: int, note: str) -> Card:
         row = row_of(self.rows.table, index)
         return Card(
@@ -95,7 +130,21 @@ class CardMaker:
             likely=self._likely(row, int(self.rows.given[index])),
             fields=self._fields(row["sample_id"]),
             note=note,
+            support=self._support(index),
         )
+
+    def _support(self, index: int) -> Support | None:
+        if self.neighbours is None:
+            return None
+        found = argument(self.rows, self.neighbours, index)
+        counts = (len(found.votes_for), len(found.votes_against), found.near)
+        return Support(*counts, self._tiny(found.votes_for), self._tiny(found.votes_against)) if found.near else None
+
+    def _tiny(self, rows: Indices) -> tuple[str, ...]:
+        if self.pictures is None:
+            return ()
+        ids = (self.rows.table["sample_id"][int(row)].as_py() for row in rows[:SHOWN])
+        return tuple(uri for sample_id in ids if (uri := self.pictures.tiny(sample_id)))
 
     def _likely(self, row: Mapping[str, Any], given: int) -> tuple[tuple[str, float], ...]:
         """Name the three best answers, the given label among them."""

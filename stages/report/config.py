@@ -1,12 +1,14 @@
 """Every knob of the stage report."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from pipeline.config import StageConfig
 
 STAGE = "report"
 KIND = "reports"
-VERSIONS: dict[str, int] = {"": 1}
+VERSIONS: dict[str, int] = {"": 2}
 
 
 class ReportConfig(StageConfig):
@@ -27,6 +29,16 @@ class ReportConfig(StageConfig):
     )
     max_megabytes: float = Field(
         4.0, ge=0.5, le=50, title="Largest page", description="Size in MB beyond which pictures are left out, saying so"
+    )
+    map_points: int = Field(
+        1200,
+        ge=0,
+        le=5000,
+        title="Points of the map",
+        description="Rows sampled for the map; 0: no map",
+    )
+    projection: Literal["tsne", "pca"] = Field(
+        "tsne", title="Projection", description="How the map is made: tsne keeps like rows together, pca is faster"
     )
     times: bool = Field(
         True, title="Seconds per stage",

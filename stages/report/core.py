@@ -1,6 +1,8 @@
 """What the page shows, chosen from the rows: groups of changes, the review queue, oddities, figures by class."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -86,9 +88,13 @@ class ClassFigures:
     changed_to: int
     review: int
     wrong: float | None  # estimated share of wrong given labels
+    low: float | None = None  # its 95 % interval
+    high: float | None = None
 
 
-def class_figures(rows: LabelRows, wrong: list[float] | None) -> list[ClassFigures]:
+def class_figures(
+    rows: LabelRows, wrong: list[float] | None, intervals: Sequence[Mapping[str, Any]] = ()
+) -> list[ClassFigures]:
     """Count by class what was given, changed and left to review among the train rows, most changed first."""
 
     def count(labels: Ints, mask: Mask) -> Indices:
@@ -103,6 +109,7 @@ def class_figures(rows: LabelRows, wrong: list[float] | None) -> list[ClassFigur
         ClassFigures(
             int(c), int(given[c]), int(trusted[c]), int(away[c]), int(gained[c]), int(review[c]),
             None if not wrong else wrong[c],
+            *((intervals[c]["low"], intervals[c]["high"]) if len(intervals) == len(rows.classes) else ()),
         )
         for c in order
     ]  # fmt: skip

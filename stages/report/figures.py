@@ -21,6 +21,7 @@ FULL_CONFUSION = 0.25  # a confusion this frequent, or more frequent, has the fu
 MOST_IN_HEAT_MAP = 30
 
 Draw = Callable[[], Figure]
+Errors = npt.NDArray[np.float64]
 
 
 def svg(draw: Draw, label: str) -> str:
@@ -42,8 +43,8 @@ def png(draw: Draw) -> bytes:
     return buffer.getvalue()
 
 
-def heat_map(transition: npt.NDArray[np.float64], names: Sequence[str]) -> Figure:
-    """Draw P(given | true): what should be in one colour, confusions in another."""
+def heat_map(transition: npt.NDArray[np.float64], names: Sequence[str], errors: Errors | None = None) -> Figure:
+    """Draw P(given | true), what should be in one colour, confusions in another; `errors` are written behind ±."""
     count = len(names)
     size = 1.6 + min(0.42 * count, 7)
     figure = Figure(figsize=(size + 0.8, size))
@@ -51,7 +52,8 @@ def heat_map(transition: npt.NDArray[np.float64], names: Sequence[str]) -> Figur
     axes.set(xlim=(0, count), ylim=(count, 0), aspect="equal")
     worst = max(float((transition - np.diag(np.diag(transition))).max(initial=0)), FULL_CONFUSION)
     for true, given in np.argwhere(transition >= 0.004):
-        _cell(axes, (int(true), int(given)), float(transition[true, given]), worst, count <= 12)
+        error = float(errors[true, given]) if errors is not None else None
+        _cell(axes, (int(true), int(given)), (float(transition[true, given]), error), worst, count <= 12)
     _names(axes, names)
     axes.set_xlabel("given label", color=INK)
     axes.set_ylabel("true class (estimated)", color=INK)
@@ -59,15 +61,19 @@ def heat_map(transition: npt.NDArray[np.float64], names: Sequence[str]) -> Figur
     return figure
 
 
-def _cell(axes: Axes, place: tuple[int, int], value: float, worst: float, written: bool) -> None:
+def _cell(axes: Axes, place: tuple[int, int], said: tuple[float, float | None], worst: float, written: bool) -> None:
     true, given = place
+    value, error = said
     same = true == given
     strength = value if same else min(value / worst, 1)
     colour = RIGHT if same else WRONG
     axes.add_patch(Rectangle((given, true), 1, 1, facecolor=colour, alpha=0.06 + 0.94 * strength, linewidth=0))
     if written:
         ink = "white" if strength > 0.55 else INK
-        axes.text(given + 0.5, true + 0.5, f"{100 * value:.0f}", ha="center", va="center", fontsize=8.5, color=ink)
+        middle = 0.5 if error is None else 0.38
+        axes.text(given + 0.5, true + middle, f"{100 * value:.0f}", ha="center", va="center", fontsize=8.5, color=ink)
+        if error is not None:
+            axes.text(given + 0.5, true + 0.76, f"±{100 * error:.0f}", ha="center", va="center", fontsize=6, color=ink)
 
 
 def _names(axes: Axes, names: Sequence[str]) -> None:

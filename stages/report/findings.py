@@ -11,12 +11,15 @@ import pyarrow.parquet as pq
 from pipeline.artifacts import Artifact
 from pipeline.datasets.annotations import OWN_FILE
 from pipeline.datasets.images import open_images
+from pipeline.features import open_features
 from pipeline.labels import LABELS_FILE, read_labels, read_metadata
 from pipeline.models import open_model
+from pipeline.neighbours import open_neighbours
 from pipeline.store import Store
+from stages.images.thumbnails import Pictures
 from stages.report.config import ReportConfig
 from stages.report.core import Reliability, reliability
-from stages.report.pictures import Pictures
+from stages.report.map import feature_map
 from stages.report.rows import LabelRows
 from stages.report.sections import Findings
 from stages.report.steps import steps_behind
@@ -45,6 +48,8 @@ def gather(config: ReportConfig, store: Store, inputs: Mapping[str, Artifact]) -
         steps=steps_behind(store, inputs),
         encoder_warnings=warnings_of_encoder(store, inputs["features"]),
         software=labels.manifest.versions,
+        neighbours=open_neighbours(inputs["neighbours"]) if "neighbours" in inputs else None,
+        map=feature_map(open_features(inputs["features"]), rows, config.map_points, config.projection),
     )
 
 

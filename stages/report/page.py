@@ -1,5 +1,8 @@
 """The page: sections and cards set by the template, within the size that was asked for."""
 
+import base64
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -8,16 +11,21 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from stages.images.thumbnails import Pictures
 from stages.report import core, sections
 from stages.report.cards import Budget, Card, CardMaker
 from stages.report.config import ReportConfig
 from stages.report.figures import svg
+from stages.report.map import TILE, FeatureMap, drawn, sprite
 from stages.report.rows import Indices
 from stages.report.sections import Findings
 from stages.report.words import clip, number, percent
 
 LISTED_GROUPS = 200  # groups beyond the galleries, by name and count only
 LONGEST_NAME = 300
+LONGEST_WORDS = 120
+ZOOM = 3  # of the map's pictures
+SCRIPT = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ def page(found: Findings, config: ReportConfig) -> Page:
     """Render the page; where it is too large, again with less room for cards."""
     limit = config.max_megabytes * 1e6
     maker = card_maker(found, config)
-    fixed = fixed_parts(found, config)
+    fixed = fixed_parts(found, config, maker)
     room = limit
     while True:
         budget = Budget(room)
@@ -59,14 +67,15 @@ def card_maker(found: Findings, config: ReportConfig) -> CardMaker:
     own = found.own
     there = [] if own is None else [name for name in own.column_names if name != "sample_id"]
     columns = [name for name in config.columns if name in there] or there[:3]
-    return CardMaker(found.rows, found.pictures, own if columns else None, columns)
+    return CardMaker(found.rows, found.pictures, own if columns else None, columns, found.neighbours)
 
 
-def fixed_parts(found: Findings, config: ReportConfig) -> dict[str, Any]:
+def fixed_parts(found: Findings, config: ReportConfig, maker: CardMaker) -> dict[str, Any]:
     """Make everything but the cards."""
     noise = sections.noise_figure(found)
     calibration = sections.calibration_figure(found)
-    figures = core.class_figures(found.rows, (found.summary.get("noise") or {}).get("per_class"))
+    estimate = found.summary.get("noise") or {}
+    figures = core.class_figures(found.rows, estimate.get("per_class"), estimate.get("classes") or ())
     return {
         "title": clip(found.title, LONGEST_NAME),
         "css": (Path(__file__).parent / "page.css").read_text(encoding="utf-8"),
@@ -85,6 +94,9 @@ def fixed_parts(found: Findings, config: ReportConfig) -> dict[str, Any]:
         "classes": [(clip(found.rows.classes[f.label], LONGEST_NAME), f) for f in figures[: core.MOST_CLASSES]],
         "calibration_svg": svg(calibration, "calibration") if calibration else "",
         "calibration_words": sections.calibration_words(found),
+        "map": map_parts(found.map, maker, found.pictures) if found.map else None,
+        "script": SCRIPT,
+        "allowed": f"sha256-{base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()}",
         "model_words": sections.model_words(found),
         "model_bars": sections.model_bars(found),
     }
@@ -117,6 +129,32 @@ def card_parts(found: Findings, config: ReportConfig, maker: CardMaker, budget: 
         "broken": [(clip(i, LONGEST_NAME), clip(r, LONGEST_NAME)) for i, r in found.broken[: config.oddities]],
         "broken_count": len(found.broken),
     }
+
+
+def map_parts(found: FeatureMap, maker: CardMaker, pictures: Pictures | None) -> dict[str, Any]:
+    """Make the map: points, colours, and what is told of each on hovering."""
+    rows, ids = maker.rows, maker.rows.table["sample_id"].take(found.rows).to_pylist()
+    every = dict(zip(found.rows.tolist(), ids, strict=True))
+    sheet, columns = sprite(found, ids, pictures) if pictures else ("", 0)
+    told = [
+        [clip(every[row], LONGEST_WORDS), *maker.words(row), "" if pictures else maker.text(row, LONGEST_WORDS)]
+        for row in found.rows.tolist()
+    ]
+    data = {"rows": told, "columns": columns, "tile": TILE, "zoom": ZOOM}
+    return {
+        "points": drawn(found, rows), "of": found.of, "projection": found.projection, "sprite": sheet,
+        "colours": [(str(n), clip(rows.classes[c], 40)) for n, c in enumerate(found.coloured)],
+        "others": len(rows.classes) > len(found.coloured), "side": columns * TILE * ZOOM, "tile": TILE * ZOOM,
+        "data": as_script_data(data),
+    }  # fmt: skip
+
+
+def as_script_data(record: object) -> str:
+    """Write JSON that can stand inside a script element."""
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
 
 
 def duplicate_cards(maker: CardMaker, repeated: core.Duplicates, count: int) -> Iterator[Card]:

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.models import ModelMetrics, Outcome
+from pipeline.neighbours import Neighbours
+from stages.images.thumbnails import Pictures
 from stages.report.core import Reliability
-from stages.report.figures import MOST_IN_HEAT_MAP, Draw, bars, calibration, heat_map
-from stages.report.pictures import Pictures
+from stages.report.figures import MOST_IN_HEAT_MAP, Draw, Errors, bars, calibration, heat_map
+from stages.report.map import FeatureMap
 from stages.report.rows import LabelRows
 from stages.report.steps import Step
 from stages.report.words import Verdict, number, percent, verdict
@@ -31,6 +34,8 @@ class Findings:
     steps: Sequence[Step] = ()
     encoder_warnings: Sequence[str] = ()
     software: Mapping[str, str | int] = field(default_factory=dict)
+    neighbours: Neighbours | None = None
+    map: FeatureMap | None = None
 
     @property
     def applied(self) -> bool:
@@ -142,13 +147,26 @@ def noise_figure(found: Findings) -> tuple[Draw, str] | None:
     transition, per_class = noise.get("transition"), noise.get("per_class")
     if transition and len(names) <= MOST_IN_HEAT_MAP:
         matrix = np.nan_to_num(np.asarray(transition, dtype=np.float64))
-        return lambda: heat_map(matrix, names), "What each class was labelled as, in percent"
+        spread = cell_errors(matrix, noise.get("classes") or [])
+        caption = "What each class was labelled as, in percent"
+        caption += "" if spread is None else "; behind ± half the 95 % interval, as the trusted rows tell it"
+        return lambda: heat_map(matrix, names, spread), caption
     if per_class:
         shares = [float(share or 0) for share in per_class]
         worst = [int(i) for i in np.argsort(-np.asarray(shares), kind="stable")[:MOST_IN_HEAT_MAP]]
         title = f"Estimated share of a class given another label, the {len(worst)} noisiest of {number(len(names))}"
         return lambda: bars([shares[i] for i in worst], [names[i] for i in worst], ""), title
     return None
+
+
+def cell_errors(matrix: npt.NDArray[np.float64], classes: Sequence[Mapping[str, Any]]) -> Errors | None:
+    """Spread the interval of each class's noise over its row of T, by the spread of a share: √(q(1 − q))."""
+    if len(classes) != len(matrix):
+        return None
+    half = np.array([(c["high"] - c["low"]) / 2 for c in classes])
+    wrong = np.array([c["rate"] for c in classes])
+    unit = half / np.sqrt(np.maximum(wrong * (1 - wrong), 0.04))
+    return np.asarray(unit[:, None] * np.sqrt(np.maximum(matrix * (1 - matrix), 0)), dtype=np.float64)
 
 
 def noise_words(found: Findings) -> str:

@@ -25,7 +25,7 @@ CARRIERS = re.compile(
     r"pipeline\.(errors|config|keys|artifacts|requests|progress|store)\b|stages\.shell\b|.*\.(config|options)$"
 )
 PLUMBING = re.compile(r"pipeline\.(errors|requests|progress|store)\b")  # what the shell uses to carry
-TEMPLATES = {".j2", ".css"}
+TEMPLATES = {".j2", ".css", ".js"}
 IGNORED_FIELDS = {"type_params", "type_comment", "kind"}  # these differ between versions of Python
 
 Record = dict[str, dict[str, dict[str, Any]]]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from pipeline.labels import label_table
 from pipeline.models import ModelMetrics, Outcome, Score
@@ -27,6 +28,12 @@ class Blots:
 
     def of(self, sample_id: str) -> str | None:
         return None if sample_id.endswith("00000") else self.uri
+
+    def tiny(self, sample_id: str) -> str | None:
+        return self.of(sample_id)
+
+    def small(self, sample_id: str, side: int = 0) -> Image.Image | None:
+        return None if sample_id.endswith("00000") else Image.new("RGB", (side, side // 2))
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ import xml.etree.ElementTree as ET
 import numpy as np
 from PIL import Image
 
+from stages.images.thumbnails import data_uri, shrunk
 from stages.report.core import Reliability
 from stages.report.figures import INK, bars, calibration, heat_map, png, svg
-from stages.report.pictures import contact_sheet, data_uri, shrunk
+from stages.report.pictures import contact_sheet
 
 
 def test_a_heat_map_writes_every_share_and_every_name_as_text(hostile: list[str]) -> None:
