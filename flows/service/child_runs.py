@@ -44,7 +44,7 @@ class ChildRuns:
             child = self.start(wanted)
             self.on_child(wanted.stage, child.id)
             ended = wait_for(child.id)
-            artifact = brought(wanted)
+            artifact = brought(wanted, ended)
             if artifact is not None:
                 return artifact
             refuse(wanted, ended)
@@ -103,12 +103,12 @@ def wait_for(run: UUID) -> FlowRun:
             time.sleep(POLL_SECONDS)
 
 
-def brought(wanted: Wanted) -> Artifact | None:
-    """Find what a stage made: under the key that was expected, or where the source changed meanwhile, another."""
+def brought(wanted: Wanted, child: FlowRun) -> Artifact | None:
+    """Find what a run made: under the key that was expected, or another where source or software changed meanwhile."""
     store = wanted.lookup.store
     found = store.find(STAGES[wanted.stage].kind, wanted.key)
     if found is None:
-        record = find_run(store, wanted.record.id)
+        record = find_run(store, str((child.parameters or {}).get("run", "")))
         made = record.artifacts.get(wanted.stage) if record else None
         found = store.find(made.ref.kind, made.ref.key) if made else None
     return found

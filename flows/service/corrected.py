@@ -2,6 +2,7 @@
 
 import io
 import math
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -66,7 +67,7 @@ def sheet(drawn: list[tuple[bytes, str]], side: int) -> bytes:
     """Lay out pictures in rows of four, each with its old and its new label below."""
     width, height = max(side, SIDE) + MARGIN, side + LINE + MARGIN
     canvas = Image.new("RGB", (ACROSS * width + MARGIN, math.ceil(len(drawn) / ACROSS) * height + MARGIN), "white")
-    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(11)
+    pen, font = ImageDraw.Draw(canvas), ImageFont.truetype(letters(), 11)
     for number, (content, words) in enumerate(drawn):
         left, top = MARGIN + number % ACROSS * width, MARGIN + number // ACROSS * height
         with Image.open(io.BytesIO(content)) as picture:
@@ -79,6 +80,13 @@ def sheet(drawn: list[tuple[bytes, str]], side: int) -> bytes:
     file = io.BytesIO()
     canvas.quantize(128).save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def letters() -> Path:
+    """Find a font that has arrows and other alphabets: the one that matplotlib brings."""
+    from matplotlib import get_data_path
+
+    return Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
 
 def shortened(words: str) -> str:

@@ -8,6 +8,7 @@ from pipeline.progress import ProgressLine
 
 FEWEST, MOST = 3, 2000  # points of a curve: fewer say nothing, more are thinned out
 MOST_CURVES = 4
+PLAIN = frozenset({"epoch"})  # says no more than the step
 
 
 class Curves:
@@ -19,7 +20,7 @@ class Curves:
     def add(self, line: ProgressLine) -> None:
         """Remember the numbers of one line."""
         for name, value in line.metrics.items():
-            if isinstance(value, int | float):
+            if isinstance(value, int | float) and name not in PLAIN:
                 points = self._points[line.phase, name]
                 if not points or points[-1][0] != line.step:
                     points.append((line.step, float(value)))

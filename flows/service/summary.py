@@ -41,7 +41,7 @@ def page(result: CleanResult, store: Store, report: Artifact) -> Iterator[str]:
         facts["the model"] = test_fact(result.test)
     if result.published:
         facts["published"] = f"version {result.published['n']}"
-    yield table(["", ""], [[f"**{name}**", fact] for name, fact in facts.items()])
+    yield "\n".join(f"- **{name}**: {fact}" for name, fact in facts.items())
     audit = result.summary.get("audit") or {}
     if audit.get("rows"):
         yield "## Before and after, on trusted rows that the judged fit never saw"
@@ -53,20 +53,20 @@ def page(result: CleanResult, store: Store, report: Artifact) -> Iterator[str]:
     if result.warnings:
         yield "## Warnings\n\n" + "\n".join(f"- {warning}" for warning in result.warnings)
     yield "## Where it lies"
-    yield table(["", ""], list(places(result, store)))
+    yield "\n".join(f"- {what}: {where}" for what, where in places(result, store))
     yield f"run `{result.run}` · {duration(result.seconds)}{', all of it cached' if result.cached else ''}"
 
 
-def places(result: CleanResult, store: Store) -> Iterator[list[str]]:
+def places(result: CleanResult, store: Store) -> Iterator[tuple[str, str]]:
     """Say where everything lies, for people and for programs."""
     if result.published:
-        yield ["published table", f"`{store.url}/published/{result.dataset}/{result.published['file']}`"]
-    yield ["label table", f"`{result.label_table}`"]
-    yield ["report", f"`{result.report}`"]
+        yield "published table", f"`{store.url}/published/{result.dataset}/{result.published['file']}`"
+    yield "label table", f"`{result.label_table}`"
+    yield "report", f"`{result.report}`"
     if result.model:
-        yield ["model", f"`{result.model}`"]
+        yield "model", f"`{result.model}`"
     for kind, made in result.artifacts.items():
-        yield [kind, f"`{kind}/{made['key']}`{' (cached)' if made['cached'] else ''}"]
+        yield kind, f"`{kind}/{made['key']}`{' (cached)' if made['cached'] else ''}"
 
 
 def artifact_of(result: CleanResult, store: Store, kind: str) -> Artifact:

@@ -17,7 +17,7 @@ from flows.service.server import Server, is_free, is_healthy, write_state
 from flows.service.surroundings import ROOT_ENV, ROOTS_ENV, STORE_ENV
 from pipeline.errors import ConfigError, StoreError
 
-HEALTHY_SECONDS = 180.0
+HEALTHY_SECONDS = 300.0
 LOOK_SECONDS = 1.0
 
 Say = Callable[[str], None]

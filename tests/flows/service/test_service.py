@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from flows.service.processes import MARK_ENV
 from pipeline.labels import read_labels
@@ -34,9 +33,7 @@ class Up:
 
     def ask(self, code: str) -> Any:
         """Ask the server in another process: Prefect reads its settings once."""
-        prelude = (
-            "import json\nfrom prefect.client.orchestration import get_client\nclient = get_client(sync_client=True)\n"
-        )
+        prelude = "import json\nfrom prefect.client.orchestration import get_client\n"
         script = f"{prelude}with get_client(sync_client=True) as c:\n    print(json.dumps({code}, default=str))"
         surroundings = {**os.environ, "PREFECT_API_URL": self.told["api"]}
         command = [sys.executable, "-P", "-c", script]
@@ -65,20 +62,20 @@ class Up:
 
 
 @pytest.fixture(scope="module")
-def up(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+def up(features: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     home = tmp_path_factory.mktemp("service")
     command = [
         *PROGRAM, "up", "--json", "--port", str(port), "--home", str(home / "home"), "--store", str(home / "store"),
-        "--data", str(tiny.parent),
+        "--data", str(features.parent),
     ]  # fmt: skip
     with (home / "errors").open("w") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
     assert process.stdout is not None
     line = process.stdout.readline()
-    assert line, (home / "errors").read_text()
+    assert "deployments" in line, line + (home / "errors").read_text()
     yield Up(json.loads(line), process, command)
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
@@ -86,26 +83,22 @@ def up(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 @pytest.fixture(scope="module")
-def document(tiny: Path) -> dict[str, Any]:
-    told: dict[str, Any] = yaml.safe_load(tiny.read_text(encoding="utf-8"))
-    dataset = {**told["dataset"], "path": ["tiny.parquet"]}
-    dataset["columns"] = {**dataset["columns"], "given_label": [dataset["columns"]["given_label"]]}
-    return {**told, "dataset": dataset, "represent": {**told["represent"], "backbone": "small_cnn"}}
+def document() -> dict[str, Any]:
+    dataset = {"name": "points", "kind": "features", "table": ["rows.parquet"], "features": ["features.npy"]}
+    return {"dataset": dataset, "retrain": {"enabled": False}}
 
 
-def test_a_run_from_the_form_publishes_labels_and_the_same_again_is_cached(
-    up: Up, document: dict[str, Any], tiny: Path
-) -> None:
+def test_a_run_from_the_form_publishes_labels_and_the_same_again_is_cached(up: Up, document: dict[str, Any]) -> None:
     first = up.end_of(up.start("clean-dataset/quick", document))
     assert (first["type"], first["name"]) == ("COMPLETED", "Completed"), first
-    table = read_labels(Path(up.told["store"], "published", "tiny", "labels.parquet"))
-    assert table.num_rows == 120
-    children = [run for run in up.runs() if run["name"].startswith("tiny · ") and run["name"].count("·") == 2]
-    assert len(children) == 6
+    table = read_labels(Path(up.told["store"], "published", "points", "labels.parquet"))
+    assert table.num_rows == 60
+    children = [run for run in up.runs() if run["name"].startswith("points · ") and run["name"].count("·") == 2]
+    assert len(children) == 4
     assert {child["state"] for child in children} == {"Completed"}
     kinds = up.ask("[[a.key, a.type] for a in c.read_artifacts()]")
-    assert ["tiny-summary", "markdown"] in kinds
-    assert ["tiny-represent-progress", "markdown"] in kinds
+    assert ["points-summary", "markdown"] in kinds
+    assert ["points-purify-progress", "markdown"] in kinds
     assert "image" in {kind for _, kind in kinds}
 
     again = up.end_of(up.start("clean-dataset/quick", document))
@@ -116,7 +109,7 @@ def test_a_run_from_the_form_publishes_labels_and_the_same_again_is_cached(
 
 
 def test_what_the_form_cannot_see_is_refused_before_any_stage(up: Up, document: dict[str, Any]) -> None:
-    outside = {**document, "dataset": {**document["dataset"], "path": ["/etc/passwd"]}}
+    outside = {**document, "dataset": {**document["dataset"], "table": ["/etc/passwd"]}}
     ended = up.end_of(up.start("clean-dataset/quick", outside))
     assert ended["type"] == "FAILED"
     assert "is outside the folders that this service may read" in ended["message"]
