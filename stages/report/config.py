@@ -8,7 +8,7 @@ from pipeline.config import StageConfig
 
 STAGE = "report"
 KIND = "reports"
-VERSIONS: dict[str, int] = {"": 2}
+VERSIONS: dict[str, int] = {"": 3}
 
 
 class ReportConfig(StageConfig):
