@@ -47,7 +47,7 @@ represent:              # small and short, for two cores; on a GPU take resnet18
   augmentation: {crop_scale: 0.5, rotation: 10, shift: 0.1, flip: false, colour: 0.5, grey: 0}
 
 purify:
-  method: linear_probe
+  method: fusion
   gate: strict
 
 retrain:

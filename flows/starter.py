@@ -43,7 +43,7 @@ represent:                     # learns features from the images alone, without 
 """
 TAIL = """
 purify:                        # corrects the labels on the features
-  method: linear_probe         # or knn, keep
+  method: fusion               # or dmlp, linear_probe, knn ...: docs/purifiers.md
   gate: strict                 # change labels only where the trusted rows prove a gain
 
 retrain:                       # trains the model to deploy; enabled: false stops at the label table

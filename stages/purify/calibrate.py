@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stages.linear.logit import Pull, fit_logit
-from stages.purify.transition import Crowd, one_hot
+from stages.purify.transition import Crowd, Learned, one_hot
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Pairs:
 
 
 def fit_calibration(
-    log_beliefs: Tensor, pairs: Pairs, crowd: Crowd, ridge: float, offset: Tensor | float = 0.0
+    log_beliefs: Tensor, pairs: Pairs, crowd: Crowd | Learned, ridge: float, offset: Tensor | float = 0.0
 ) -> Calibration:
     """Fit (a, b, c) on trusted rows: log_beliefs [v, K]; each row's own pair is taken out of T.
 

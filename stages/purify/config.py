@@ -11,17 +11,18 @@ from stages.purify.options import DmlpOptions, MlcOptions, MslgOptions
 STAGE = "purify"
 KIND = "labels"
 VERSIONS: dict[str, int] = {
-    "keep": 4, "knn": 4, "linear_probe": 4, "trusted_only": 2, "confident_learning": 2, "gold_correction": 2,
-    "dmlp": 2, "mslg": 2, "mlc": 2,
+    "fusion": 1, "keep": 4, "knn": 4, "linear_probe": 4, "trusted_only": 2, "confident_learning": 2,
+    "gold_correction": 2, "dmlp": 2, "mslg": 2, "mlc": 2,
 }  # fmt: skip
 Method = Literal[
-    "keep", "knn", "linear_probe", "trusted_only", "confident_learning", "gold_correction", "dmlp", "mslg", "mlc",
+    "fusion", "keep", "knn", "linear_probe", "trusted_only", "confident_learning", "gold_correction", "dmlp", "mslg",
+    "mlc",
 ]  # fmt: skip
 Gating = Literal["strict", "mild", "off"]
 BASELINES: tuple[Method, ...] = (
     "keep", "knn", "linear_probe", "trusted_only", "confident_learning", "gold_correction",
 )  # fmt: skip
-NEEDS_TRUSTED: frozenset[Method] = frozenset({"trusted_only", "gold_correction"})
+NEEDS_TRUSTED: frozenset[Method] = frozenset({"fusion", "trusted_only", "gold_correction"})
 
 
 class KnnOptions(MethodOptions):
@@ -74,11 +75,58 @@ class GoldCorrectionOptions(MethodOptions):
     )
 
 
+class FusionOptions(MethodOptions):
+    """Options of the fused kernel regressions."""
+
+    landmarks: int = Field(
+        2000,
+        ge=16,
+        le=8000,
+        title="Landmarks",
+        description="Width of each kernel basis; fewer are taken where the two bases would pass 2 GB",
+    )
+    strengths: tuple[Annotated[float, Field(gt=0, le=1e6)], ...] = Field(
+        (0.1, 1.0, 10.0, 100.0),
+        min_length=1,
+        max_length=8,
+        title="Ridge strengths",
+        description="Ridge penalties, as multiples of the mean eigenvalue; none is selected, all are weighted",
+    )
+    folds: int = Field(
+        5, ge=2, le=20, title="Folds of rows", description="A row is scored by regressions that left out its fold"
+    )
+    neighbours: int = Field(
+        50, ge=1, le=1000, title="Neighbours", description="How many nearest rows vote (at most those that embed kept)"
+    )
+    rounds: int = Field(7, ge=1, le=50, title="Rounds", description="At most so often beliefs become targets")
+    settled: float = Field(
+        0.002, ge=0, le=1, title="Settled", description="Stop once a round moves less than this share of all belief"
+    )
+    stiffness: tuple[Annotated[float, Field(gt=0, le=1e9)], ...] = Field(
+        (50.0, 500.0, 5000.0),
+        min_length=1,
+        max_length=8,
+        title="Stiffness",
+        description="Precisions that hold the stack's weights near multiples of the backward correction; that which "
+        "makes held-out given labels likeliest is taken",
+    )
+    rival_ridge: float = Field(
+        2.0,
+        ge=0,
+        le=1e6,
+        title="Pull of the rival",
+        description="How strongly the weight of what trusted rows alone say is pulled to none",
+    )
+    trust: float = Field(
+        10.0, ge=0, le=1000, title="Weight of a trusted pair", description="Rows that a trusted pair is worth in T"
+    )
+
+
 class PurifyConfig(StageConfig):
     """Turn given labels into purified ones, and say how sure that is."""
 
     method: Method = Field(
-        "linear_probe", title="Method", description="How labels are suggested; every method has the same last step"
+        "fusion", title="Method", description="How labels are suggested; every method has the same last step"
     )
     seed: int = Field(0, ge=0, le=2**63 - 1, title="Seed", description="Draws the audit folds and the held-out share")
     gate: Gating = Field(
@@ -112,6 +160,7 @@ class PurifyConfig(StageConfig):
         description="Price of dropping a row or looking at it; a wrong label costs 1",
     )
     knn: KnnOptions = Field(default_factory=KnnOptions, title="k-NN", description="Options of knn")
+    fusion: FusionOptions = Field(default_factory=FusionOptions, title="Fusion", description="Options of fusion")
     linear_probe: LinearProbeOptions = Field(
         default_factory=LinearProbeOptions, title="Linear probe", description="Options of linear_probe"
     )

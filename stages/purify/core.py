@@ -15,6 +15,7 @@ from stages.purify.gate import Gate, judge
 from stages.purify.methods import (
     confident_learning,
     dmlp,
+    fusion,
     gold_correction,
     keep,
     knn,
@@ -23,6 +24,7 @@ from stages.purify.methods import (
     mslg,
     trusted_only,
 )  # fmt: skip
+from stages.purify.pool import pool
 from stages.purify.sample import Fitted, Sample
 from stages.purify.scores import Scores, fit_scores
 from stages.purify.settle import Rows, Settler, plain, settle_rows
@@ -93,9 +95,13 @@ def methods_of(config: PurifyConfig, plan: Plan) -> list[Method]:
     return list(dict.fromkeys((*possible, config.method)))
 
 
-def fit(name: Method, scores: Scores, plan: Plan, config: PurifyConfig) -> Fitted:
+def fit(name: Method, scores: Scores, plan: Plan, config: PurifyConfig) -> Fitted:  # noqa: C901 (a case a method)
     """Fit one method in every view."""
     match name:
+        case "fusion":
+            fused = fusion.fit(scores, plan.views, config.fusion)
+            rival = trusted_only.fit(scores, plan.views, config.trusted_only)
+            return pool((fused, rival), scores.sample, plan, config.fusion.rival_ridge)
         case "keep":
             return keep.fit(scores.sample, scores.targets)
         case "knn":

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from stages.purify.audit import Judged
 from stages.purify.calibrate import Calibration, Pairs, fit_calibration
-from stages.purify.sample import Fitted, Sample, few_rows
+from stages.purify.sample import Fitted, Learning, Sample, few_rows
+from stages.purify.transition import Crowd, Learned
 from stages.purify.views import Plan
 
 MOST_BELIEFS = 100  # classes up to which whole beliefs are kept
@@ -26,7 +27,7 @@ class Calibrated:
 
     def fuse(self, rows: Tensor, log_beliefs: Tensor, view: int) -> Tensor:
         """Turn the beliefs about rows [n, K] into probabilities."""
-        evidence = self.plan.views.crowds[view].log_evidence(self.sample.said[rows], log_beliefs.dtype)
+        evidence = noise_of(self.fitted, self.plan, view).log_evidence(self.sample.said[rows], log_beliefs.dtype)
         return self.calibrations[view].fuse(log_beliefs, self.sample.given[rows], evidence)
 
     def probabilities(self, rows: Tensor, view: int) -> Tensor:
@@ -44,17 +45,24 @@ def chunks(rows: Tensor, classes: int) -> Iterator[Tensor]:
     yield from torch.split(rows, min(max(4_000_000 // classes, 64), 8192))
 
 
+def noise_of(fitted: Fitted, plan: Plan, view: int) -> Crowd | Learned:
+    """Return who gave the labels, as a view knows them: a lone annotator by what the method learned of them."""
+    crowd = plan.views.crowds[view]
+    return fitted.transitions[view] if isinstance(fitted, Learning) and len(crowd.members) == 1 else crowd
+
+
 def calibrate(sample: Sample, plan: Plan, fitted: Fitted, ridge: float, keeps: bool = False) -> Calibrated:
     """Calibrate each view on the judges that it knows."""
     result = []
-    for view, crowd in enumerate(plan.views.crowds):
+    for view in range(len(plan.views)):
         positions = plan.judges[plan.views.known[view, plan.judges]]
         positions = positions[few_rows(sample.draw[plan.views.rows[positions]], 3 * sample.classes)]
         rows = plan.views.rows[positions]
         found = [fitted.beliefs(part, view) for part in chunks(rows, sample.classes) if len(part)]
         pairs = plan.pairs(sample, positions)
         offset = plan.views.priors[view].offset
-        result.append(fit_calibration(torch.cat(found), pairs, crowd, ridge, offset) if found else Calibration())
+        noise = noise_of(fitted, plan, view)
+        result.append(fit_calibration(torch.cat(found), pairs, noise, ridge, offset) if found else Calibration())
     return Calibrated(sample, plan, fitted, tuple(result), keeps)
 
 

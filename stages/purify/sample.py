@@ -1,5 +1,6 @@
 """What every purifier is given, and what it gives back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stages.purify.prior import Prior
-from stages.purify.transition import Crowd, Transition
+from stages.purify.transition import Crowd, Learned, Transition
 
 MOST_ROWS = 5_000  # rows that fit a handful of numbers
 BUDGET = 2_000_000  # numbers those rows may hold
@@ -79,6 +80,16 @@ class Answering(Protocol):
 
     def answer(self, rows: Tensor, log_beliefs: Tensor) -> Tensor:
         """Return what it says by itself about rows [n], whose beliefs are known."""
+        ...
+
+
+@runtime_checkable
+class Learning(Fitted, Protocol):
+    """A fitted purifier that learned T itself, anew in every view."""
+
+    @property
+    def transitions(self) -> Sequence[Learned]:
+        """Return P(given | true) of every view."""
         ...
 
 

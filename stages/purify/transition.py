@@ -78,6 +78,23 @@ class Transition:
 
 
 @dataclass(frozen=True)
+class Learned:
+    """The T of a lone annotator, learned from all given labels; it is asked as a crowd is."""
+
+    log_matrix: Tensor  # [K, K]
+
+    def log_evidence(self, said: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return log T[k, said] for all k [n, K] of labels [n, 1]; -1 says nothing."""
+        given = said[:, 0]
+        return self.log_matrix.T.to(dtype)[given.clamp_min(0)] * (given >= 0)[:, None]
+
+    def log_own(self, true: Tensor, said: Tensor, weights: Tensor) -> Tensor:
+        """Return log T[true, said] [v]; a pair is one of so many rows that it stays in."""
+        given = said[:, 0]
+        return torch.where(given >= 0, self.log_matrix[true, given.clamp_min(0)], 0.0).double()
+
+
+@dataclass(frozen=True)
 class Crowd:
     """Annotators of the same rows, each with a T of their own; given the true label they err independently."""
 

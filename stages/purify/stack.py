@@ -1,0 +1,196 @@
+"""The forward-corrected stack: blocks of scores for the given label become a belief about the true one.
+
+p_i = softmax(Σ_m S_m,i A_m + b) and T are learned together by the likelihood of the given labels alone,
+
+    Σ_i log Σ_k p_i[k] T[k, g_i] + Σ_kc P[k, c] log T[k, c] − ρ/2 (Σ_m |A_m − a_m V|² + |b − b₀|²),
+
+S centred and scaled, V = (0.9 T₀ + 0.1 I)⁻¹ the backward correction, a_m free, b₀ the log shares of the classes, P
+what the trusted rows say of T. With r_i[k] ∝ p_i[k] T[k, g_i] the gradient is Σ S_i (r_i − p_i) in A and, in the
+logits of T, R − diag(Σ_c R) T with R = Σ r_i ⊗ g_i + P (forward correction: Patrini et al., CVPR 2017; here T is
+learned too).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.optimize import fmin_l_bfgs_b
+from torch import Tensor
+
+FREE_CLASSES = 100  # above that A_m is a multiple of I: the labels do not tell K² weights a block
+HELD = 5  # every so many rows are held out while the penalty is chosen
+CHOOSING_STEPS = 25
+CURVATURE = 0.1  # of p(1 − p): what the search takes for the second derivative of the likelihood
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is known before any given label is read."""
+
+    pairs: Tensor  # [K, K]: P, counts of (true, given) and what they are shrunk to
+    matrix: Tensor  # [K, K]: T where the search starts
+    log_shares: Tensor  # [K]: b₀
+    fixed: bool  # T is not learned
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The fitted weights, T, and how to go on from them."""
+
+    centre: Tensor  # [M, K]
+    scale: Tensor  # [M]
+    weights: Tensor  # [M, K, K], or [M] where each A_m is a multiple of I
+    bias: Tensor  # [K]
+    log_matrix: Tensor  # [K, K]: log T
+
+    def log_beliefs(self, blocks: Tensor) -> Tensor:
+        """Turn blocks [M, n, K] into log p [n, K]."""
+        scaled = (blocks - self.centre[:, None]) / self.scale[:, None, None]
+        if self.weights.dim() == 1:
+            logits = torch.einsum("m,mnk->nk", self.weights, scaled)
+        else:
+            logits = torch.einsum("mnj,mjk->nk", scaled, self.weights)
+        return torch.log_softmax(logits + self.bias, dim=1)
+
+    def posterior(self, log_beliefs: Tensor, given: Tensor) -> Tensor:
+        """Return r [n, K]: the belief once the given labels [n] are seen (−1: none)."""
+        evidence = self.log_matrix.T[given.clamp_min(0)] * (given >= 0)[:, None]
+        return torch.softmax(log_beliefs + evidence, dim=1)
+
+
+@dataclass(frozen=True)
+class Search:
+    """How the likelihood is climbed."""
+
+    ridge: float  # ρ: a precision, so that many rows may say more than few
+    steps: int
+    start: Stack | None = None
+
+
+def fit_stack(blocks: Tensor, given: Tensor, prior: Prior, search: Search) -> Stack:
+    """Fit the stack to blocks [M, n, K] of rows with given labels [n]."""
+    problem = _Problem(blocks, given, prior, search)
+    found, _, _ = fmin_l_bfgs_b(
+        problem.value_and_gradient, problem.first(), maxiter=search.steps, m=12, factr=1e5, pgtol=1e-7
+    )
+    return problem.stack(torch.from_numpy(found).to(blocks.device))
+
+
+def choose_ridge(blocks: Tensor, given: Tensor, prior: Prior, ridges: Sequence[float]) -> float:
+    """Return the penalty whose stack, fitted to four rows of five, makes the given labels of the fifth likeliest."""
+    if len(ridges) == 1 or blocks.shape[1] < HELD:
+        return max(ridges)
+    held = torch.arange(blocks.shape[1], device=given.device) % HELD == 0
+    found = []
+    for ridge in ridges:
+        stack = fit_stack(blocks[:, ~held], given[~held], prior, Search(ridge, CHOOSING_STEPS))
+        evidence = stack.log_matrix.T[given[held]]
+        found.append(float(torch.logsumexp(stack.log_beliefs(blocks[:, held]) + evidence, dim=1).double().sum()))
+    return ridges[max(range(len(ridges)), key=found.__getitem__)]
+
+
+class _Problem:
+    """The negative mean likelihood as a function of one vector: weights (whitened), bias, logits of T."""
+
+    def __init__(self, blocks: Tensor, given: Tensor, prior: Prior, search: Search) -> None:
+        self.given, self.prior, self.search = given, prior, search
+        self.blocks, self.rows, self.classes = blocks.shape
+        self.centre = blocks.mean(1)
+        centred = blocks - self.centre[:, None]
+        self.scale = centred.square().mean(dim=(1, 2)).sqrt().clamp_min(1e-12)
+        self.scaled = (centred / self.scale[:, None, None]).permute(1, 0, 2)  # [n, M, K]
+        self.ridge, self.free = search.ridge / self.rows, self.classes <= FREE_CLASSES
+        if self.free:
+            self.flat = self.scaled.reshape(self.rows, -1)
+            self.whitening, self.unwhitening = _whiten(self.flat, self.ridge)
+            eye = torch.eye(self.classes, dtype=torch.float64, device=blocks.device)
+            self.inverse = torch.linalg.inv(0.9 * prior.matrix + 0.1 * eye).to(blocks.dtype)
+        self.pairs = prior.pairs.to(blocks.dtype) / self.rows
+        self.log_shares = prior.log_shares.to(blocks.dtype)
+
+    def first(self) -> npt.NDArray[np.float64]:
+        """Return where the search starts: at an earlier stack, or at the inverse of T."""
+        start = self.search.start
+        if start is not None:
+            weights, bias, logits = start.weights, start.bias, start.log_matrix
+        else:
+            weights, bias = self._correction(), self.log_shares
+            logits = self.prior.matrix.log().to(weights.dtype)
+        weights = self.unwhitening @ weights.reshape(-1, self.classes) if self.free else weights
+        parts = [weights, bias] if self.prior.fixed else [weights, bias, logits]
+        return torch.cat([p.flatten() for p in parts]).double().cpu().numpy()
+
+    def _correction(self) -> Tensor:
+        """Return the backward correction, shared by all blocks."""
+        share = self.scaled.new_full((self.blocks,), 1 / (2 * self.blocks))
+        return share[:, None, None] * self.inverse if self.free else share
+
+    def stack(self, vector: Tensor) -> Stack:
+        """Name the parts of a vector."""
+        vector = vector.to(self.scaled.dtype)
+        count = self.blocks * self.classes**2 if self.free else self.blocks
+        weights, bias = vector[:count], vector[count : count + self.classes]
+        if self.free:
+            weights = (self.whitening @ weights.view(-1, self.classes)).view(self.blocks, self.classes, self.classes)
+        logits: Tensor = self.prior.matrix.log().to(vector.dtype)
+        if not self.prior.fixed:
+            logits = vector[count + self.classes :].view(self.classes, self.classes)
+        return Stack(self.centre, self.scale, weights, bias, torch.log_softmax(logits, dim=1))
+
+    def value_and_gradient(self, vector: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        """Return the negative objective, divided by the number of rows, and its gradient."""
+        stack = self.stack(torch.from_numpy(vector).to(self.scaled.device))
+        if self.free:
+            logits = torch.addmm(stack.bias, self.flat, stack.weights.view(-1, self.classes))
+        else:
+            logits = torch.einsum("nmk,m->nk", self.scaled, stack.weights) + stack.bias
+        p = torch.softmax(logits, dim=1)
+        joint = p * stack.log_matrix.exp().T[self.given]
+        total = joint.sum(1, keepdim=True).clamp_min(1e-30)
+        r = joint / total
+        value = -float(total.log().double().sum()) / self.rows - float((self.pairs * stack.log_matrix).double().sum())
+        penalty, d_weights, d_bias = self._penalty(stack)
+        gap = (p - r) / self.rows
+        pull = self._pull(gap) + d_weights
+        parts = [self.whitening.T @ pull.view(-1, self.classes) if self.free else pull, gap.sum(0) + d_bias]
+        if not self.prior.fixed:
+            counts = torch.zeros_like(stack.log_matrix).index_add_(1, self.given, r.T / self.rows) + self.pairs
+            parts.append(counts.sum(1, keepdim=True) * stack.log_matrix.exp() - counts)
+        return value + penalty, torch.cat([p.flatten() for p in parts]).double().cpu().numpy()
+
+    def _pull(self, gap: Tensor) -> Tensor:
+        if self.free:
+            return (gap.T @ self.flat).T.reshape(self.blocks, self.classes, self.classes)
+        return torch.einsum("nmk,nk->m", self.scaled, gap)
+
+    def _penalty(self, stack: Stack) -> tuple[float, Tensor, Tensor]:
+        """Return the penalty and its gradients: only what is no multiple of V is pulled, and the bias."""
+        apart, shift = torch.zeros_like(stack.weights), stack.bias - self.log_shares
+        if self.free:
+            along = (stack.weights * self.inverse).sum(dim=(1, 2)) / self.inverse.square().sum()
+            apart = stack.weights - along[:, None, None] * self.inverse
+        ridge = self.ridge
+        return ridge / 2 * float(apart.square().sum() + shift.square().sum()), ridge * apart, ridge * shift
+
+
+def _whiten(flat: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """Return R [D, D] with R Rᵀ the inverse second derivative of a flat likelihood, and R⁻¹: a change of variables."""
+    second = (flat.T @ flat).double() * (CURVATURE / len(flat))
+    second.diagonal().add_(ridge + 1e-4)
+    factor = torch.linalg.cholesky(second)
+    return torch.linalg.inv(factor).T.contiguous().to(flat.dtype), factor.T.contiguous().to(flat.dtype)
+
+
+def fit_matrix(log_beliefs: Tensor, given: Tensor, prior: Prior, steps: int) -> Tensor:
+    """Learn log T [K, K] by expectation-maximisation from beliefs [n, K] that stand still."""
+    if prior.fixed:
+        return prior.matrix.log().to(log_beliefs.dtype)
+    p, matrix, pairs = log_beliefs.exp(), prior.matrix.to(log_beliefs.dtype), prior.pairs.to(log_beliefs.dtype)
+    for _ in range(steps):
+        joint = p * matrix.T[given]
+        joint /= joint.sum(1, keepdim=True).clamp_min(1e-30)
+        counts = torch.zeros_like(matrix).index_add_(1, given, joint.T) + pairs
+        matrix = counts / counts.sum(1, keepdim=True)
+    return matrix.clamp_min(1e-12).log()
