@@ -21,6 +21,8 @@ WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 PREDICTIONS = "predictions.parquet"
 METRICS = "metrics.json"
+CONFUSION = "confusion.parquet"  # which class was taken for which how often, of the splits that can be scored
+CLASSES = "classes.parquet"  # precision, recall and F1 of each class, of the same splits
 MAX_CLASSES_WITH_PROBS = 100
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
@@ -34,14 +36,20 @@ class ModelDescription(Config):
     classes: tuple[str, ...]
     network: dict[str, Any]
     preprocessing: dict[str, Any] = Field(default_factory=dict)
+    temperature: float = Field(1.0, gt=0)  # probabilities are softmax(scores / temperature)
 
 
 class Score(Config):
-    """How often a model was right, on how many rows, and by whose labels that was judged."""
+    """How often a model was right, on how many rows, by whose labels that was judged, and how well it knew.
+
+    `ece`: the expected calibration error in 15 bins; `ece_untempered`: the same before the temperature.
+    """
 
     accuracy: float
     rows: int
     scored_on: Literal["trusted", "given", "mixed"]
+    ece: float | None = None
+    ece_untempered: float | None = None
 
 
 class Outcome(Config):

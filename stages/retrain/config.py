@@ -9,16 +9,27 @@ from stages.retrain.options import (
     CdrOptions,
     CoTeachingOptions,
     CrossEntropyOptions,
+    DivideMixOptions,
     ElrOptions,
+    ElrPlusOptions,
     GceOptions,
+    MlcOptions,
+    MlntOptions,
+    MslgOptions,
     SceOptions,
 )
 
 STAGE: Final = "retrain"
 KIND: Final = "models"
-VERSIONS: Final[dict[str, int]] = {"cross_entropy": 2, "gce": 1, "sce": 1, "elr": 1, "co_teaching": 1, "cdr": 1}
+VERSIONS: Final[dict[str, int]] = {
+    "cross_entropy": 2, "gce": 1, "sce": 1, "elr": 1, "elr_plus": 1, "co_teaching": 1, "cdr": 1, "divide_mix": 1,
+    "mlnt": 1, "mlc": 1, "mslg": 1,
+}  # fmt: skip
 
-Method = Literal["cross_entropy", "gce", "sce", "elr", "co_teaching", "cdr"]
+Method = Literal[
+    "cross_entropy", "gce", "sce", "elr", "elr_plus", "co_teaching", "cdr", "divide_mix", "mlnt", "mlc", "mslg"
+]
+TRUSTING: Final = ("mlc", "mslg")  # these cannot do without trusted rows
 
 
 class RetrainConfig(StageConfig):
@@ -88,3 +99,12 @@ class RetrainConfig(StageConfig):
         default_factory=CoTeachingOptions, title="co_teaching", description="Options of co_teaching"
     )
     cdr: CdrOptions = Field(default_factory=CdrOptions, title="cdr", description="Options of cdr")
+    elr_plus: ElrPlusOptions = Field(
+        default_factory=ElrPlusOptions, title="elr_plus", description="Options of elr_plus"
+    )
+    divide_mix: DivideMixOptions = Field(
+        default_factory=DivideMixOptions, title="divide_mix", description="Options of divide_mix"
+    )
+    mlnt: MlntOptions = Field(default_factory=MlntOptions, title="mlnt", description="Options of mlnt")
+    mlc: MlcOptions = Field(default_factory=MlcOptions, title="mlc", description="Options of mlc")
+    mslg: MslgOptions = Field(default_factory=MslgOptions, title="mslg", description="Options of mslg")

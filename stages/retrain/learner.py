@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Literal, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ class Batch:
     weights: Tensor  # [n]
     seed: int  # of all random choices of this step
     done: float  # share of the training that is behind, 0..1
+    trusted: tuple[Tensor, Tensor] = (torch.empty(0), torch.empty(0))  # inputs and true labels of some trusted rows
 
     def generator(self) -> torch.Generator:
         """Make the generator of this step's random choices."""
@@ -37,6 +38,14 @@ class Setting:
     noise_rate: float  # share of wrong labels, as the label table tells
 
 
+@dataclass(frozen=True)
+class Survey:
+    """A look at all rows that teach, between two epochs."""
+
+    rows: Tensor  # [m] numbers among the usable rows
+    losses: Callable[[nn.Module], Tensor]  # of a network: its cross-entropy on each of these rows, [m]
+
+
 class Learner(nn.Module):
     """Networks and what teaches them; all that changes in training is a parameter or a buffer, so that it is saved.
 
@@ -44,6 +53,7 @@ class Learner(nn.Module):
     """
 
     views = 1  # in how many ways it sees each input
+    trusted_rows = 0  # how many trusted rows it asks for in a step
 
     def __init__(self, networks: list[nn.Module]) -> None:
         super().__init__()
@@ -61,6 +71,9 @@ class Learner(nn.Module):
 
     def amend_gradients(self) -> None:
         """Change the gradients before the optimiser takes them."""
+
+    def after_epoch(self, survey: Survey) -> None:
+        """Learn from a look at all rows."""
 
 
 def build_learner(setting: Setting, config: RetrainConfig) -> Learner:
@@ -82,6 +95,10 @@ def build_learner(setting: Setting, config: RetrainConfig) -> Learner:
             from stages.retrain.methods.elr import Elr
 
             return Elr(setting, config.elr)
+        case "elr_plus":
+            from stages.retrain.methods.elr_plus import ElrPlus
+
+            return ElrPlus(setting, config.elr_plus)
         case "co_teaching":
             from stages.retrain.methods.co_teaching import CoTeaching
 
@@ -90,5 +107,30 @@ def build_learner(setting: Setting, config: RetrainConfig) -> Learner:
             from stages.retrain.methods.cdr import Cdr
 
             return Cdr(setting, config.cdr)
+        case "divide_mix":
+            from stages.retrain.methods.divide_mix import DivideMix
+
+            return DivideMix(setting, config.divide_mix)
+        case "mlnt" | "mlc" | "mslg":
+            return build_meta_learner(setting, config, config.method)
         case _:
             assert_never(config.method)
+
+
+def build_meta_learner(setting: Setting, config: RetrainConfig, method: Literal["mlnt", "mlc", "mslg"]) -> Learner:
+    """Put one of the methods that look a step ahead around a new network."""
+    match method:
+        case "mlnt":
+            from stages.retrain.methods.mlnt import Mlnt
+
+            return Mlnt(setting, config.mlnt)
+        case "mlc":
+            from stages.retrain.methods.mlc import Mlc
+
+            return Mlc(setting, config.mlc)
+        case "mslg":
+            from stages.retrain.methods.mslg import Mslg
+
+            return Mslg(setting, config.mslg)
+        case _:
+            assert_never(method)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+EDGE = 1e-4
+
 
 def cross_entropies(scores: Tensor, targets: Tensor) -> Tensor:
     """Compare scores with targets [n, K] row by row: −Σ_k t_k log softmax(s)_k, [n]."""
@@ -22,3 +24,18 @@ def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
 def noise_rate(asked: float, told: float) -> float:
     """Take the noise rate that was asked for, or what the label table tells where none was."""
     return asked or told
+
+
+def inner_probs(scores: Tensor) -> Tensor:
+    """Turn scores [n, K] into probabilities within 10⁻⁴ and 1 − 10⁻⁴."""
+    return torch.softmax(scores, dim=1).clamp(EDGE, 1.0 - EDGE)
+
+
+def remembered(memory: Tensor, said: Tensor, kept: float) -> Tensor:
+    """Add to memories [n, K] what was said now, as shares that sum to 1."""
+    return kept * memory + (1.0 - kept) * said / said.sum(dim=1, keepdim=True)
+
+
+def pull(probs: Tensor, memory: Tensor) -> Tensor:
+    """Pull towards memories [n, K], [n]: log(1 − ⟨p, t⟩), lower the more the two agree."""
+    return (1.0 - (probs * memory).sum(dim=1)).clamp(min=EDGE).log()

@@ -1,8 +1,9 @@
 """Train one learner on each kind of labels, side by side on the same batches, and keep the best epoch of each."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +11,10 @@ from torch import Tensor, nn
 from stages.networks.devices import mixed_precision
 from stages.retrain.config import RetrainConfig
 from stages.retrain.core import Lessons, Yardstick
-from stages.retrain.learner import Batch, Learner, Setting, build_learner
+from stages.retrain.learner import Batch, Learner, Setting, Survey, build_learner
+from stages.retrain.losses import cross_entropies
 from stages.retrain.material import Material
-from stages.retrain.predict import predict
+from stages.retrain.predict import CHUNK, predict
 from stages.shell import Context
 from stages.training.loop import Loop, Watch
 from stages.training.optimisers import build_optimiser
@@ -21,6 +23,8 @@ from stages.training.state import TrainingState
 
 WARMUP = 0.05
 INSIDE_A_STEP = 3  # purpose of a seed, beside those of the schedule and of first weights
+
+Show = Callable[[Tensor, Iterator[Tensor], torch.Generator, tuple[int, float]], dict[str, Batch]]
 
 
 class Rivals(nn.Module):
@@ -62,6 +66,7 @@ class Task:
     material: Material
     lessons: Mapping[str, Lessons]
     validation: Yardstick  # its rows are numbered among the usable ones
+    trusted: tuple[Tensor, Tensor]  # [v] trusted rows that teach, numbered alike, and their labels
     classes: int
     device: torch.device
 
@@ -77,32 +82,55 @@ def train(task: Task, config: RetrainConfig, context: Context) -> tuple[Rivals, 
     rivals = build_rivals(task, config, chosen).to(task.device).to(memory_format=torch.channels_last)
     optimiser = build_optimiser(rivals, config.optimizer, config.learning_rate, config.weight_decay)
     state = TrainingState(rivals, optimiser)
-    rows = task.train_rows()
-    plan = Plan(len(rows), config.batch_size, config.epochs, config.seed, WARMUP)
-    views = max(learner.views for learner in rivals.learners().values())
-    lessons = {name: part.on(task.device) for name, part in task.lessons.items()}
-    batches = task.material.batches
+    plan = Plan(len(task.train_rows()), config.batch_size, config.epochs, config.seed, WARMUP)
+    show = batches_of(task, config, rivals)
 
     def teach(chosen: Tensor, generator: torch.Generator) -> Tensor:
-        taught = rows[chosen]
-        plain = batches.plain(taught, (rows[later] for later in plan.rows_after(state.step)))
-        seen = tuple(batches.varied(plain, generator) for _ in range(views))
-        taught = taught.to(task.device, non_blocking=True)
-        seed, done = mixed_seed(config.seed, INSIDE_A_STEP, state.step), state.step / plan.steps
-        shown = {
-            name: Batch(taught, seen, part.targets(taught, task.classes), part.weights[taught], seed, done)
-            for name, part in lessons.items()
-        }
+        shown = show(chosen, plan.rows_after(state.step), generator, (state.step, state.step / plan.steps))
         with mixed_precision(task.device, config.precision == "mixed"):
             loss: Tensor = rivals(shown)
         return loss
 
     def after_epoch(_epoch: int) -> dict[str, float]:
+        look_around(rivals, task)
         return choose(rivals, task, state) if chosen else {}
 
     watch = Watch(after_epoch, before_step=rivals.amend_gradients)
     Loop(context, plan, config.learning_rate, task.device).run(state, teach, watch)
     return rivals, state
+
+
+def batches_of(task: Task, config: RetrainConfig, rivals: Rivals) -> Show:
+    """Prepare what makes the batches of a step: one for each learner, on the same inputs."""
+    rows, batches, device = task.train_rows(), task.material.batches, task.device
+    lessons = {name: part.on(device) for name, part in task.lessons.items()}
+    views = max(learner.views for learner in rivals.learners().values())
+    judges = max(learner.trusted_rows for learner in rivals.learners().values())
+
+    def show(
+        chosen: Tensor, later: Iterator[Tensor], generator: torch.Generator, when: tuple[int, float]
+    ) -> dict[str, Batch]:
+        taught = rows[chosen]
+        plain = batches.plain(taught, (rows[some] for some in later))
+        seen = tuple(batches.varied(plain, generator) for _ in range(views))
+        taught = taught.to(device, non_blocking=True)
+        seed = mixed_seed(config.seed, INSIDE_A_STEP, when[0])
+        trusted = draw_trusted(task, judges, seed)
+        return {
+            name: Batch(taught, seen, part.targets(taught, task.classes), part.weights[taught], seed, when[1], trusted)
+            for name, part in lessons.items()
+        }
+
+    return show
+
+
+def draw_trusted(task: Task, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Take some trusted rows, all where there are fewer: inputs and labels."""
+    rows, labels = task.trusted
+    if count == 0:
+        return torch.empty(0), torch.empty(0)
+    drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count].sort().values
+    return task.material.batches.plain(rows[drawn]), labels[drawn].to(task.device)
 
 
 def build_rivals(task: Task, config: RetrainConfig, chosen: bool) -> Rivals:
@@ -113,6 +141,25 @@ def build_rivals(task: Task, config: RetrainConfig, chosen: bool) -> Rivals:
         for name, lessons in task.lessons.items()
     }
     return Rivals({name: build_learner(setting, config) for name, setting in settings.items()}, chosen)
+
+
+def look_around(rivals: Rivals, task: Task) -> None:
+    """Let every learner that wants to look at all rows between two epochs."""
+    for name, learner in rivals.learners().items():
+        lessons = task.lessons[name]
+        rows = (lessons.weights > 0).nonzero().flatten()
+        learner.after_epoch(Survey(rows, partial(row_losses, task=task, lessons=lessons, rows=rows)))
+
+
+def row_losses(network: nn.Module, task: Task, lessons: Lessons, rows: Tensor) -> Tensor:
+    """Measure a network's cross-entropy on some rows as they are, [m] on the CPU."""
+    network.eval()
+    losses = []
+    with torch.inference_mode():
+        for part in torch.split(rows, CHUNK):
+            scores = network(task.material.batches.plain(part)).float().cpu()
+            losses.append(cross_entropies(scores, lessons.targets(part, task.classes)))
+    return torch.cat(losses)
 
 
 def choose(rivals: Rivals, task: Task, state: TrainingState) -> dict[str, float]:

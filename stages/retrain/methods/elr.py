@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from stages.retrain.learner import Batch, Learner, Setting
-from stages.retrain.losses import cross_entropies, weighted_mean
+from stages.retrain.losses import cross_entropies, inner_probs, pull, remembered, weighted_mean
 from stages.retrain.options import ElrOptions
-
-EDGE = 1e-4
 
 
 class Elr(Learner):
@@ -28,15 +26,8 @@ class Elr(Learner):
     def forward(self, batch: Batch) -> Tensor:
         """Remember, and compare with the label and with the memory."""
         scores = self.scores(batch.views[0])
-        probs = torch.softmax(scores, dim=1).clamp(EDGE, 1.0 - EDGE)
-        said = probs.detach()
-        self.memory[batch.rows] = self.options.beta * self.memory[batch.rows] + (1.0 - self.options.beta) * (
-            said / said.sum(dim=1, keepdim=True)
-        )
-        each = cross_entropies(scores, batch.targets) + self.options.weight * pull(probs, self.memory[batch.rows])
+        probs = inner_probs(scores)
+        memory = remembered(self.memory[batch.rows], probs.detach(), self.options.beta)
+        self.memory[batch.rows] = memory
+        each = cross_entropies(scores, batch.targets) + self.options.weight * pull(probs, memory)
         return weighted_mean(each, batch.weights)
-
-
-def pull(probs: Tensor, memory: Tensor) -> Tensor:
-    """Pull towards the memory [n, K], [n]: the less, the more the two agree."""
-    return (1.0 - (probs * memory).sum(dim=1)).log()

@@ -49,11 +49,14 @@ def features_toy(make_annotations: Any, make_labels: Any, make_features: Any) ->
         given = np.where(wrong, (truth + 1) % 3, truth)
         beliefs = np.full((count, 3), 0.05)
         beliefs[np.arange(count), truth] = 0.9
+        trusted = np.arange(count) < 9
         action = np.where(split != "train", "none", np.where(wrong, "relabel", "keep"))
-        columns = {"split": split.tolist(), "action": action.tolist()} | labels
+        action = np.where(trusted, "trusted", action)
+        columns = {"split": split.tolist(), "action": action.tolist(), "trusted": trusted} | labels
         names = ["a", "b", "c"]
+        known = np.where(trusted, truth, -1)
         inputs = {
-            "annotations": make_annotations(given, names, split=split).ref,
+            "annotations": make_annotations(given, names, split=split, trusted=known).ref,
             "labels": make_labels((given, truth), columns.pop("beliefs", beliefs), names, **columns).ref,
             "features": make_features(values).ref,
         }
@@ -75,9 +78,10 @@ def pictures_toy(store: FileStore, make_annotations: Any, make_labels: Any, make
     pictures[5] = None
     split = ["test" if i % 3 == 2 else "train" for i in range(60)]
     beliefs = np.where(np.arange(2)[None, :] == truth[:, None], 0.9, 0.1)
+    action = ["none" if name == "test" else "trusted" if i < 9 else "keep" for i, name in enumerate(split)]
     inputs = {
         "annotations": make_annotations(truth, ["left", "right"], split=split).ref,
-        "labels": make_labels((truth, truth), beliefs, ["left", "right"], split=split).ref,
+        "labels": make_labels((truth, truth), beliefs, ["left", "right"], split=split, action=action).ref,
         "images": make_images(pictures).ref,
         "encoder": publish_encoder(store),
     }

@@ -3,13 +3,14 @@
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from pipeline.artifacts import Artifact
 from pipeline.errors import ContractError, DataError, InterruptedRunError, ResourceError
 from pipeline.features import open_features
-from pipeline.models import open_model
+from pipeline.models import CLASSES, CONFUSION, open_model
 from stages.networks.classifiers import load_model
 from stages.shell.stop import StopFlag
 
@@ -128,6 +129,39 @@ def test_validation_rows_choose_the_epoch_and_nothing_else_does(features_toy: An
     unchosen = retrain(features_toy(), **QUICK).metrics
     assert unchosen["shipped_epoch"] == QUICK["epochs"]
     assert (unchosen["best"], unchosen["validation"]) == (None, None)
+
+
+def test_a_temperature_comes_from_validation_rows_alone(features_toy: Any, retrain: Any, store: Any) -> None:
+    given = {"labels": "given", "hidden": 16, **QUICK | {"epochs": 40}}
+    unchosen = retrain(features_toy(), **given)
+    assert open_model(unchosen).description.temperature == 1.0
+    assert unchosen.metrics["test"]["ece"] == unchosen.metrics["test"]["ece_untempered"]
+    toy = features_toy(validation=True)
+    chosen = retrain(toy, **given)
+    model = open_model(chosen)
+    assert model.description.temperature != 1.0
+    assert chosen.metrics["validation"]["ece"] != chosen.metrics["validation"]["ece_untempered"]
+    values = torch.from_numpy(np.array(open_features(store.get(toy.inputs["features"])).array()))
+    with torch.inference_mode():
+        said = torch.softmax(load_model(chosen)(values) / model.description.temperature, dim=1)
+    np.testing.assert_allclose(model.predictions()["probs"].to_pylist(), said.numpy(), atol=1e-4)
+
+
+def test_the_confusion_matrix_and_the_classes_are_of_the_rows_that_were_scored(features_toy: Any, retrain: Any) -> None:
+    artifact = retrain(features_toy(validation=True), **QUICK)
+    counts, classes = (pq.read_table(artifact.path(name)).to_pandas() for name in (CONFUSION, CLASSES))
+    for split in ("validation", "test"):
+        score, seen = artifact.metrics[split], counts[counts["split"] == split]
+        assert seen["rows"].sum() == score["rows"] == classes[classes["split"] == split]["rows"].sum()
+        right = seen[seen["label"] == seen["predicted_label"]]["rows"].sum()
+        assert right / score["rows"] == pytest.approx(score["accuracy"])
+
+
+def test_without_rows_to_score_there_is_no_confusion(
+    make_annotations: Any, make_labels: Any, make_features: Any, retrain: Any
+) -> None:
+    artifact = retrain(small(make_annotations, make_labels, make_features, [0, 1], ["a", "b"]), **QUICK)
+    assert CONFUSION not in {entry.path for entry in artifact.manifest.files}
 
 
 def test_soft_targets_count_only_behind_an_open_gate(features_toy: Any, retrain: Any) -> None:

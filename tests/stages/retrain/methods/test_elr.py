@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 
-from stages.retrain.methods.elr import Elr, pull
+from stages.retrain.losses import pull
+from stages.retrain.methods.elr import Elr
 from stages.retrain.options import ElrOptions
 
 
