@@ -78,10 +78,12 @@ def pictures_toy(store: FileStore, make_annotations: Any, make_labels: Any, make
     pictures[5] = None
     split = ["test" if i % 3 == 2 else "train" for i in range(60)]
     beliefs = np.where(np.arange(2)[None, :] == truth[:, None], 0.9, 0.1)
-    action = ["none" if name == "test" else "trusted" if i < 9 else "keep" for i, name in enumerate(split)]
+    trusted = np.array([i < 9 and name == "train" for i, name in enumerate(split)])
+    action = ["none" if name == "test" else "trusted" if t else "keep" for t, name in zip(trusted, split, strict=True)]
+    columns, names = {"split": split, "action": action, "trusted": trusted}, ["left", "right"]
     inputs = {
-        "annotations": make_annotations(truth, ["left", "right"], split=split).ref,
-        "labels": make_labels((truth, truth), beliefs, ["left", "right"], split=split, action=action).ref,
+        "annotations": make_annotations(truth, names, split=split, trusted=np.where(trusted, truth, -1)).ref,
+        "labels": make_labels((truth, truth), beliefs, names, **columns).ref,
         "images": make_images(pictures).ref,
         "encoder": publish_encoder(store),
     }
