@@ -1,13 +1,16 @@
 """Inline mode: the recipe on this machine, stages as child processes, no server and no call to Prefect."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows.catalogue import STAGES
 from flows.child import Children
+from flows.compare import Cell, Figure, compare
 from flows.document import CleanRequest
 from flows.outcome import CleanResult
-from flows.run import Around, Observer, Wanted, run_recipe
+from flows.recipe import stages_of
+from flows.run import Around, Observer, Wanted, recorded_stages, run_recipe, written_down
 from pipeline.artifacts import Artifact
 from pipeline.errors import StageFailedError
 from pipeline.requests import Resources
@@ -48,3 +51,16 @@ def run_clean(
     with store.work("run") as work, children.listening():
         make = ChildProcesses(children, work, observer, resources)
         return run_recipe(request, store, observer, make, around)
+
+
+def run_compare(
+    request: CleanRequest, grid: Sequence[Cell], store: Store, observer: Observer, resources: Resources
+) -> list[Figure]:
+    """Train every cell of a grid on this machine; the record of the run keeps all their models."""
+    children = Children()
+    before = len(stages_of(request)) - 1 - request.retrain.enabled  # neither report nor the document's own model
+    with store.work("run") as work, children.listening():
+        make = ChildProcesses(children, work, observer, resources)
+        stages = recorded_stages(request, store, observer, make, before + len(grid))
+        with written_down(stages):
+            return compare(request, grid, stages, stages.note)

@@ -28,13 +28,26 @@ def stages_of(request: CleanRequest) -> list[str]:
     return ["ingest", *represent, "embed", "purify", *retrain, "report"]
 
 
-def clean(request: CleanRequest, run_stage: RunStage) -> dict[str, StageOutcome]:
-    """Bring in the data, learn features, purify the labels, train on them, and show what was done."""
-    done: dict[str, StageOutcome] = {}
+@dataclass(frozen=True)
+class Prepared:
+    """What is there once the labels are purified: the inputs of all that follows."""
+
+    rows: Mapping[str, Ref]  # annotations and labels
+    space: Mapping[str, Ref]  # features and neighbours
+    pictures: Mapping[str, Ref]  # images, where there are any
+    encoder: Mapping[str, Ref]
+
+    def lessons(self) -> dict[str, Ref]:
+        """Return what a model is trained on."""
+        material = {**self.pictures, **self.encoder} if self.pictures else {"features": self.space["features"]}
+        return {**self.rows, **material}
+
+
+def prepare(request: CleanRequest, run_stage: RunStage) -> Prepared:
+    """Bring in the data, learn features, and purify the labels."""
 
     def run(stage: str, config: StageConfig, inputs: Mapping[str, Ref]) -> Artifact:
-        done[stage] = run_stage(stage, config, inputs)
-        return done[stage].artifact
+        return run_stage(stage, config, inputs).artifact
 
     dataset = run("ingest", request.dataset, {})
     data, trusted = dataset.manifest.inputs, int(dataset.metrics.get("trusted", 1))
@@ -48,12 +61,22 @@ def clean(request: CleanRequest, run_stage: RunStage) -> dict[str, StageOutcome]
         pictures, encoder = {}, {}
         near = run("embed", request.embed, {"features": data["features"]})
     space = {"features": near.manifest.inputs["features"], "neighbours": near.ref}
-
     labels = {"labels": run("purify", request.purify, {**annotations, **space}).ref}
+    return Prepared({**annotations, **labels}, space, pictures, encoder)
+
+
+def clean(request: CleanRequest, run_stage: RunStage) -> dict[str, StageOutcome]:
+    """Purify the labels, train on them, and show what was done."""
+    done: dict[str, StageOutcome] = {}
+
+    def run(stage: str, config: StageConfig, inputs: Mapping[str, Ref]) -> StageOutcome:
+        done[stage] = run_stage(stage, config, inputs)
+        return done[stage]
+
+    ready = prepare(request, run)
     model = {}
     if request.retrain.enabled:
-        material = {**pictures, **encoder} if pictures else {"features": space["features"]}
-        model = {"model": run("retrain", request.retrain, {**annotations, **labels, **material}).ref}
+        model = {"model": run("retrain", request.retrain, ready.lessons()).artifact.ref}
     report = request.report.model_copy(update={"title": request.report.title or request.title})
-    run("report", report, {**annotations, **labels, **space, **pictures, **model})
+    run("report", report, {**ready.rows, **ready.space, **ready.pictures, **model})
     return done

@@ -1,8 +1,8 @@
 """One run of the recipe with its record in the store: look up, else let a maker make it; then publish if asked to."""
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -84,23 +84,37 @@ def run_recipe(
     """Clean a dataset, whoever makes the artifacts; `around` may wrap every stage."""
     started = time.monotonic()
     name = request.dataset.name
-    lookup = lookup_for(store, name)
-    record = begin_run(store, name, request.title, request.model_dump(mode="json"))
-    stages = RecordedStages(lookup, record, make, observer, len(stages_of(request)))
-    try:
+    stages = recorded_stages(request, store, observer, make, len(stages_of(request)))
+    with written_down(stages):
         run_stage = around(stages) if around else stages
-        result = describe(record.id, clean(request, run_stage), time.monotonic() - started)
+        result = describe(stages.record.id, clean(request, run_stage), time.monotonic() - started)
         if request.publish.enabled:
             labels = stages.record.artifacts["purify"].ref
-            version = publish_labels(store, name, labels, force=request.publish.force, run=record.id)
+            version = publish_labels(store, name, labels, force=request.publish.force, run=stages.record.id)
             result = replace(result, published=version.model_dump(mode="json"))
+    return result
+
+
+def recorded_stages(request: CleanRequest, store: Store, observer: Observer, make: Make, total: int) -> RecordedStages:
+    """Begin the record of a run, and give what runs its stages."""
+    name = request.dataset.name
+    lookup = lookup_for(store, name)
+    record = begin_run(store, name, request.title, request.model_dump(mode="json"))
+    return RecordedStages(lookup, record, make, observer, total)
+
+
+@contextmanager
+def written_down(stages: RecordedStages) -> Iterator[None]:
+    """Write down how a run ends."""
+    store = stages.lookup.store
+    try:
+        yield
     except PuriflowError as error:
         state: State = "interrupted" if isinstance(error, InterruptedRunError) else "failed"
         with suppress(PuriflowError):  # what went wrong first is what the user must hear
             save_run(store, stages.record.ended(state, error.to_dict()))
         raise
     save_run(store, stages.record.ended("completed"))
-    return result
 
 
 def lookup_for(store: Store, dataset: str, before: str = "") -> Lookup:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import clean, demo, deploy, doctor, init, labels, noise, plan, publish, review, stage, store, up
+from flows.cli import clean, compare, demo, deploy, doctor, init, labels, noise, plan, publish, review, stage, store, up
 from flows.cli.output import errors
 from pipeline.errors import EndedWithoutCheckpointError, PuriflowError, StageFailedError, UserError
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demo, init, plan, clean, stage, publish, noise, up, deploy, doctor):
+for module in (demo, init, plan, clean, compare, stage, publish, noise, up, deploy, doctor):
     app.command(module.__name__.rpartition(".")[2], epilog=f"Example:  {module.EXAMPLE}")(module.command)
 for group in (labels, review, store):
     app.add_typer(group.app)

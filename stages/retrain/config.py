@@ -22,7 +22,7 @@ from stages.retrain.options import (
 STAGE: Final = "retrain"
 KIND: Final = "models"
 VERSIONS: Final[dict[str, int]] = {
-    "cross_entropy": 2, "gce": 1, "sce": 1, "elr": 1, "elr_plus": 1, "co_teaching": 1, "cdr": 1, "divide_mix": 1,
+    "cross_entropy": 3, "gce": 2, "sce": 2, "elr": 2, "elr_plus": 1, "co_teaching": 2, "cdr": 2, "divide_mix": 1,
     "mlnt": 1, "mlc": 1, "mslg": 1,
 }  # fmt: skip
 
