@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stages.linear.design import CHUNK, working_dtype
 
+ROUNDING = 1e-5  # of the mean diagonal
 ROWS_A_COLUMN = 10  # rows that G is made of, for each of its columns
 
 
@@ -85,9 +86,16 @@ def fit_folded(features: tuple[Tensor, Tensor], taught: Tensor, fold: Tensor, st
     gram *= len(taught) * (1 - 1 / folds) / max(len(few), 1)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(norm))
     level = max(float((inverse * gram).sum()) / len(norm), 1e-12)
-    factors = torch.stack([torch.linalg.cholesky((gram + s * level * norm).to(dtype)) for s in strengths])
+    factors = torch.stack([_factor(gram + s * level * norm).to(dtype) for s in strengths])
     members = tuple(taught[fold[taught] == f].sort().values for f in range(folds))
     return Folded(rows, members, fold, torch.stack([_sum(rows, one) for one in members]), factors)
+
+
+def _factor(matrix: Tensor) -> Tensor:
+    """Return the Cholesky factor of a matrix that single precision can still solve, however many rows repeat."""
+    matrix.diagonal().add_(ROUNDING * float(matrix.diagonal().mean()))
+    factor: Tensor = torch.linalg.cholesky(matrix)
+    return factor
 
 
 def _sum(rows: Tensor, index: Tensor) -> Tensor:

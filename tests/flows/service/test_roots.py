@@ -45,7 +45,7 @@ def test_side_tables_and_weights_are_judged_too(root: Path) -> None:
     with pytest.raises(UnsafeError, match=r"dataset\.trusted\.path"):
         check_paths(request(root, "photos", trusted={"path": "/etc/passwd"}), [root])
     asked = request(root, "photos")
-    weights = asked.represent.weights.model_copy(update={"path": "/root/model.pth"})
+    weights = asked.represent.weights.model_copy(update={"path": "/elsewhere/model.pth"})
     represent = asked.represent.model_copy(update={"method": "weights", "weights": weights})
     with pytest.raises(UnsafeError, match=r"represent\.weights\.path"):
         check_paths(asked.model_copy(update={"represent": represent}), [root])

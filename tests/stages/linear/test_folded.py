@@ -27,7 +27,7 @@ def test_scores_are_an_explicit_regression_on_the_other_folds() -> None:
             others = fold != fold[i]
             mean = q[others].mean(0)
             expected = centred[i] @ inverse @ centred[others].T @ (q[others] - mean) + mean
-            assert torch.allclose(scores[m, i], expected, atol=1e-10)
+            assert torch.allclose(scores[m, i], expected, atol=1e-4)
 
 
 def test_no_target_of_its_own_fold_reaches_a_row() -> None:

@@ -86,6 +86,17 @@ def test_more_numbers_than_memory_are_refused_with_another_method(
     assert "linear_probe" in caught.value.remedy
 
 
+@pytest.mark.parametrize("repeat", ["two points", "each row twice", "one dimension", "constant"])
+def test_rows_that_repeat_are_no_obstacle(repeat: str, problem: Make) -> None:
+    made = problem(trusted=80)
+    x, rows = made.sample.features.float(), torch.arange(400)
+    x = {"two points": x[made.truth % 2], "each row twice": x[rows // 2], "one dimension": x[:, :1]}.get(repeat, x[:1])
+    made = made.changed(features=x.expand(400, -1).clone())
+    found = purify(made.sample, made.trust, CONFIG).rows
+    assert torch.isfinite(found.top_probs).all()
+    assert made.right(found.purified) >= made.right(made.sample.given) - 0.02
+
+
 def test_one_landmark_for_three_rows_is_enough_for_twenty_rows(problem: Make) -> None:
     made = problem(rows=24, classes=2, trusted=8, rate=0.2)
     rows = purify(made.sample, made.trust, CONFIG).rows
