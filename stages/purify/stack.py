@@ -78,8 +78,12 @@ def fit_stack(blocks: Tensor, given: Tensor, prior: Prior, search: Search) -> St
     return problem.stack(torch.from_numpy(found).to(blocks.device))
 
 
-def choose_ridge(blocks: Tensor, given: Tensor, prior: Prior, ridges: Sequence[float]) -> float:
-    """Return the penalty whose stack, fitted to four rows of five, makes the given labels of the fifth likeliest."""
+def choose_ridge(labelled: tuple[Tensor, Tensor], prior: Prior, ridges: Sequence[float]) -> float:
+    """Return the penalty whose stack, fitted to four rows of five, makes the given labels of the fifth likeliest.
+
+    `labelled`: blocks [M, n, K] and given labels [n].
+    """
+    blocks, given = labelled
     if len(ridges) == 1 or blocks.shape[1] < HELD:
         return max(ridges)
     held = torch.arange(blocks.shape[1], device=given.device) % HELD == 0

@@ -23,7 +23,7 @@ from stages.purify.transition import Learned, Transition, one_hot, symmetric_mat
 
 MOST_STACKED = 100_000  # rows that the stack is fitted to
 NUMBERS = 50_000_000  # numbers those rows may hold
-FOR_MATRIX = 20_000  # rows that T of each view is learned from
+FEW = 20_000  # rows that choose the stiffness, and that T of each view is learned from
 MOST_BELIEFS = 400_000_000  # rows × classes that are kept from round to round
 FIRST_STEPS, STEPS, MATRIX_STEPS = 40, 15, 30
 STRONGEST = 1000.0  # rows that the symmetric part of the prior of T may be worth
@@ -50,7 +50,7 @@ def fit(scores: Scores, views: Views, options: FusionOptions) -> Fusion:
     counts = torch.bincount(sample.given[taught], minlength=sample.classes).double()
     priors = [prior_of(transition, counts, options) for transition in views.transitions]
     last = go_round(Rounds(scores, taught, priors[0], options))
-    few = last.rows[:FOR_MATRIX]
+    few = last.rows[:FEW]
     log_beliefs, given = last.stack.log_beliefs(last.blocks[:, : len(few)]), sample.given[few]
     share = len(few) / max(len(last.rows), 1)
     scaled = [replace(prior, pairs=share * prior.pairs) for prior in priors]
@@ -87,12 +87,11 @@ def go_round(rounds: Rounds) -> Round:
     targets = sample.features.new_zeros(len(sample), sample.classes, dtype=evidence.bases[0].sums.dtype)
     targets[taught] = one_hot(sample.given[taught], sample.classes, targets.dtype)
     last: Round | None = None
-    ridge = 0.0
     for _ in range(options.rounds):
         scored = evidence.of(targets)
         blocks = scored.blocks(rows)
-        if last is None:
-            ridge = choose_ridge(blocks, sample.given[rows], rounds.prior, options.stiffness)
+        few = (blocks[:, :FEW], sample.given[rows[:FEW]])
+        ridge = choose_ridge(few, rounds.prior, options.stiffness)
         search = Search(ridge, STEPS if last else FIRST_STEPS, last.stack if last else None)
         last = Round(scored, fit_stack(blocks, sample.given[rows], rounds.prior, search), rows, blocks)
         found = posterior(last, sample.given, taught)
