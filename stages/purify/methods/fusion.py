@@ -23,6 +23,7 @@ from stages.purify.transition import Learned, Transition, one_hot, symmetric_mat
 
 MOST_STACKED = 100_000  # rows that the stack is fitted to
 NUMBERS = 50_000_000  # numbers those rows may hold
+FEWEST = 2  # rows with a given label
 FEW = 20_000  # rows that choose the stiffness, and that T of each view is learned from
 MOST_BELIEFS = 400_000_000  # rows × classes that are kept from round to round
 FIRST_STEPS, STEPS, MATRIX_STEPS = 40, 15, 30
@@ -104,7 +105,14 @@ def go_round(rounds: Rounds) -> Round:
 
 
 def check(sample: Sample) -> None:
-    """Refuse what would not fit the memory."""
+    """Refuse what has no labels to regress, or would not fit the memory."""
+    labelled = int((sample.teaches & (sample.given >= 0)).sum())
+    if labelled < FEWEST:
+        raise DataError(
+            f"{labelled} of {len(sample)} rows are train rows with features and a given label; fusion needs at least "
+            f"{FEWEST}.",
+            "Give labels to correct, or choose purify.method 'trusted_only', which learns from trusted rows alone.",
+        )
     if len(sample) * sample.classes > MOST_BELIEFS:
         raise DataError(
             f"fusion keeps a belief for each of {len(sample)} rows and {sample.classes} classes, "

@@ -97,6 +97,14 @@ def test_rows_that_repeat_are_no_obstacle(repeat: str, problem: Make) -> None:
     assert made.right(found.purified) >= made.right(made.sample.given) - 0.02
 
 
+def test_without_given_labels_another_method_is_named(problem: Make) -> None:
+    made = problem()
+    made = made.changed(given=torch.full_like(made.sample.given, -1))
+    with pytest.raises(DataError, match=r"0 of 400 rows are train rows with features and a given label") as caught:
+        fusion.check(made.sample)
+    assert "trusted_only" in caught.value.remedy
+
+
 def test_one_landmark_for_three_rows_is_enough_for_twenty_rows(problem: Make) -> None:
     made = problem(rows=24, classes=2, trusted=8, rate=0.2)
     rows = purify(made.sample, made.trust, CONFIG).rows
