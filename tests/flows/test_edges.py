@@ -17,9 +17,12 @@ Clean = Callable[..., tuple[int, dict[str, Any]]]
 
 @pytest.fixture
 def clean(inside: None, capsys: pytest.CaptureFixture[str]) -> Clean:
-    def command(folder: Path, classes: int, trusted: int, rows: int = 48) -> tuple[int, dict[str, Any]]:
+    def command(
+        folder: Path, classes: int, trusted: int, rows: int = 48, method: str = "fusion"
+    ) -> tuple[int, dict[str, Any]]:
         write_features(folder, classes, trusted, rows)
-        code = main(["clean", str(folder / "clean.yaml"), "--json", "--workers", "1"])
+        asked = ["--set", f"purify.method={method}", "--json", "--workers", "1"]
+        code = main(["clean", str(folder / "clean.yaml"), *asked])
         return code, json.loads(capsys.readouterr().out)
 
     return command
@@ -43,6 +46,9 @@ def write_features(folder: Path, classes: int, trusted: int, rows: int) -> None:
 
 def test_without_trusted_rows_the_labels_stay_and_the_run_says_why(tmp_path: Path, clean: Clean) -> None:
     code, answer = clean(tmp_path, classes=3, trusted=0)
+    assert code == 2
+    assert "confident_learning" in answer["error"]["remedy"]
+    code, answer = clean(tmp_path, classes=3, trusted=0, method="confident_learning")
     assert code == 0
     assert (answer["gate"]["open"], answer["counts"]["relabel"]) == (False, 0)
     assert any("No trusted row can judge" in warning for warning in answer["warnings"])

@@ -86,7 +86,8 @@ def test_a_person_reviews_in_a_browser_and_the_next_run_knows(
     browser: Any, write_tiny: WriteTiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = write_tiny(tmp_path / "data", trusted=0)
-    first = puriflow(capsys, "clean", document, "--workers", "1", "--set", "retrain.enabled=false")
+    none = ("--set", "purify.method=confident_learning")
+    first = puriflow(capsys, "clean", document, "--workers", "1", "--set", "retrain.enabled=false", *none)
     assert first["gate"]["open"] is False
     page = tmp_path / "page.html"
     puriflow(capsys, "review", "start", document, "--n", "8", "--out", page)
