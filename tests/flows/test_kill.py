@@ -20,7 +20,7 @@ WriteTiny = Callable[..., Path]
 Tree = Callable[[Path], dict[str, str]]
 PURIFLOW = Path(sys.executable).with_name("puriflow")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 MADE = {
     "ingest": ("datasets", "shards", "images", "annotations"), "represent": ("encoders",),
     "embed": ("features", "neighbours"), "purify": ("labels",), "retrain": ("models",), "report": ("reports",),
@@ -35,7 +35,7 @@ def start(document: Path, store: Path, *more: str) -> "subprocess.Popen[bytes]":
 
 def finish(document: Path, store: Path) -> float:
     started = time.monotonic()
-    assert start(document, store).wait(timeout=240) == 0
+    assert start(document, store).wait(timeout=600) == 0
     return time.monotonic() - started
 
 
@@ -115,7 +115,7 @@ def test_killing_a_stage_process_fails_the_run_and_spares_the_next(
             os.kill(victims[0], signal.SIGKILL)
             break
         time.sleep(0.05)
-    assert run.wait(timeout=60) == 1
+    assert run.wait(timeout=240) == 1
     wait_for_nobody(store)
     assert_nothing_half(store)
     finish(document, store)
@@ -139,5 +139,5 @@ def test_a_polite_end_leaves_a_checkpoint_and_exit_code_75(
     assert run.wait(timeout=60) == 75
     assert list((store / "checkpoints").glob("*/*/manifest.json"))
     again = start(document, store, *long)
-    assert again.wait(timeout=240) == 0
+    assert again.wait(timeout=600) == 0
     assert_swept(store)
