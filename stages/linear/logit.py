@@ -24,7 +24,7 @@ class Pull:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Rows:
     """What the function is made of."""
 
     columns: Tensor  # [n, K, J]
@@ -33,12 +33,13 @@ class _Rows:
     offset: Tensor | float  # [n, K]
 
     def logits(self, theta: Tensor) -> Tensor:
+        """Return the logits of weights θ [J]: [n, K]."""
         return self.columns @ theta + self.offset
 
 
 def fit_logit(columns: Tensor, evidence: Tensor, weights: Tensor, pull: Pull, offset: Tensor | float = 0.0) -> Tensor:
     """Return θ [J] for columns X [n, K, J], evidence E [n, K], row weights w [n] and offset O [n, K]."""
-    rows, centre, ridge = _Rows(columns.contiguous(), evidence, weights, offset), pull.centre, pull.ridge
+    rows, centre, ridge = Rows(columns.contiguous(), evidence, weights, offset), pull.centre, pull.ridge
     theta = centre.clone() if pull.start is None else pull.start.clone()
     value = objective(rows, theta) - ridge / 2 * float((theta - centre).square().sum())
     for _ in range(STEPS):
@@ -60,13 +61,13 @@ def fit_logit(columns: Tensor, evidence: Tensor, weights: Tensor, pull: Pull, of
     return theta
 
 
-def objective(rows: _Rows, theta: Tensor) -> float:
+def objective(rows: Rows, theta: Tensor) -> float:
     """Return Σ_i w_i log Σ_k p_ik e^{E_ik}."""
     log_p = torch.log_softmax(rows.logits(theta), dim=1)
     return float((rows.weights * torch.logsumexp(log_p + rows.evidence, dim=1)).sum())
 
 
-def derivatives(rows: _Rows, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def derivatives(rows: Rows, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradient [J], Σ w Cov_p X [J, J] and Σ w Cov_r X [J, J]."""
     logits = rows.logits(theta)
     mean_p, covariance_p = _moments(rows.columns, torch.softmax(logits, dim=1), rows.weights)

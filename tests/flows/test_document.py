@@ -80,7 +80,7 @@ def test_a_mistyped_section_is_told_with_the_nearest(tmp_path: Path) -> None:
 
 def test_a_mistyped_value_is_told_with_what_is_allowed(tmp_path: Path) -> None:
     message = fault(tmp_path, YAML.replace("knn", "knnn"))
-    assert "purify.method = 'knnn': must be one of keep, knn" in message
+    assert "purify.method = 'knnn': must be one of fusion, keep, knn" in message
     assert "did you mean 'knn'" in message
 
 

@@ -13,7 +13,8 @@ from flows.cli import main
 from flows.cli.program import app, as_ours
 
 COMMANDS = (
-    "demo", "init", "plan", "clean", "stage", "publish", "noise", "doctor", "up", "deploy",
+    "demo", "init", "plan", "clean", "stage", "publish", "noise", "doctor", "up", "deploy", "compare",
+    "review start", "review next", "review import", "review export",
     "labels show", "labels schema", "labels diff", "labels export",
     "store ls", "store lineage", "store verify", "store gc",
 )  # fmt: skip

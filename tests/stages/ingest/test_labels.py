@@ -149,7 +149,8 @@ def test_trusted_rows_keep_their_origin_and_propensity(desk: Any) -> None:
 def test_human_decisions_always_win(desk: Any) -> None:
     def decide(*rows: tuple[str, str | None]) -> None:
         columns = [[r[0] for r in rows], [r[1] for r in rows], ["selected"] * len(rows), [None] * len(rows)]
-        table = pa.table([*columns, ["me"] * len(rows), ["now"] * len(rows)], schema=SCHEMA)
+        said = [["me"] * len(rows), ["now"] * len(rows), [None] * len(rows), [None] * len(rows)]
+        table = pa.table([*columns, *said], schema=SCHEMA)
         append_decisions(desk.store, "toys", table)
 
     decide(("r0", "b"), ("r1", "a"), ("gone", "a"))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from stages.linear.logit import Pull, derivatives, fit_logit, objective
+from stages.linear.logit import Pull, Rows, derivatives, fit_logit, objective
 
 
 def make(seed: int = 0, hidden: bool = True) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -19,7 +19,7 @@ def test_the_gradient_is_zero_at_the_solution(hidden: bool) -> None:
     columns, evidence, weights = make(hidden=hidden)
     centre = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64)
     theta = fit_logit(columns, evidence, weights, Pull(centre, 2.0))
-    assert (derivatives(columns, evidence, weights, theta)[0] - 2.0 * (theta - centre)).abs().max() < 1e-6
+    assert (derivatives(Rows(columns, evidence, weights, 0.0), theta)[0] - 2.0 * (theta - centre)).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("hidden", [False, True])
@@ -30,8 +30,8 @@ def test_derivatives_are_those_of_autograd(hidden: bool) -> None:
     def value(t: torch.Tensor) -> torch.Tensor:
         return (weights * torch.logsumexp(torch.log_softmax(columns @ t, 1) + evidence, 1)).sum()
 
-    gradient, expected, missing = derivatives(columns, evidence, weights, theta)
-    assert objective(columns, evidence, weights, theta) == pytest.approx(float(value(theta)))
+    gradient, expected, missing = derivatives(Rows(columns, evidence, weights, 0.0), theta)
+    assert objective(Rows(columns, evidence, weights, 0.0), theta) == pytest.approx(float(value(theta)))
     assert torch.allclose(gradient, torch.autograd.functional.jacobian(value, theta))
     assert torch.allclose(missing - expected, torch.autograd.functional.hessian(value, theta), atol=1e-9)
 
