@@ -87,7 +87,7 @@ def fit_folded(features: tuple[Tensor, Tensor], taught: Tensor, fold: Tensor, st
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(norm))
     level = max(float((inverse * gram).sum()) / len(norm), 1e-12)
     factors = torch.stack([_factor(gram + s * level * norm).to(dtype) for s in strengths])
-    members = tuple(taught[fold[taught] == f].sort().values for f in range(folds))
+    members = tuple(taught[fold[taught] == f] for f in range(folds))
     return Folded(rows, members, fold, torch.stack([_sum(rows, one) for one in members]), factors)
 
 

@@ -4,10 +4,10 @@ p_i = softmax(Σ_m S_m,i A_m + b) and T are learned together by the likelihood o
 
     Σ_i log Σ_k p_i[k] T[k, g_i] + Σ_kc P[k, c] log T[k, c] − ρ/2 (Σ_m |A_m − a_m V|² + |b − b₀|²),
 
-S centred and scaled, V = (0.9 T₀ + 0.1 I)⁻¹ the backward correction, a_m free, b₀ the log shares of the classes, P
-what the trusted rows say of T. With r_i[k] ∝ p_i[k] T[k, g_i] the gradient is Σ S_i (r_i − p_i) in A and, in the
-logits of T, R − diag(Σ_c R) T with R = Σ r_i ⊗ g_i + P (forward correction: Patrini et al., CVPR 2017; here T is
-learned too).
+S centred and scaled, V = (0.9 T₀ + 0.1 I)⁻¹ the backward correction, a_m all but free, b₀ the log shares of the
+classes, P what the trusted rows say of T. With r_i[k] ∝ p_i[k] T[k, g_i] the gradient is Σ S_i (r_i − p_i) in A and,
+in the logits of T, R − diag(Σ_c R) T with R = Σ r_i ⊗ g_i + P (forward correction: Patrini et al., CVPR 2017; here T
+is learned too).
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,8 @@ from torch import Tensor
 FREE_CLASSES = 100  # above that A_m is a multiple of I: the labels do not tell K² weights a block
 HELD = 5  # every so many rows are held out while the penalty is chosen
 CHOOSING_STEPS = 25
+LOOSE = 1.0  # precision of a_m: so that classes that are quite apart do not send it to infinity
+CLOSE = 0.5  # nats: penalties that do as well as the best, of which the stiffest is taken
 CURVATURE = 0.1  # of p(1 − p): what the search takes for the second derivative of the likelihood
 
 
@@ -81,7 +83,7 @@ def fit_stack(blocks: Tensor, given: Tensor, prior: Prior, search: Search) -> St
 def choose_ridge(labelled: tuple[Tensor, Tensor], prior: Prior, ridges: Sequence[float]) -> float:
     """Return the penalty whose stack, fitted to four rows of five, makes the given labels of the fifth likeliest.
 
-    `labelled`: blocks [M, n, K] and given labels [n].
+    Of those that do as well the stiffest. `labelled`: blocks [M, n, K] and given labels [n].
     """
     blocks, given = labelled
     if len(ridges) == 1 or blocks.shape[1] < HELD:
@@ -92,7 +94,7 @@ def choose_ridge(labelled: tuple[Tensor, Tensor], prior: Prior, ridges: Sequence
         stack = fit_stack(blocks[:, ~held], given[~held], prior, Search(ridge, CHOOSING_STEPS))
         evidence = stack.log_matrix.T[given[held]]
         found.append(float(torch.logsumexp(stack.log_beliefs(blocks[:, held]) + evidence, dim=1).double().sum()))
-    return ridges[max(range(len(ridges)), key=found.__getitem__)]
+    return max(r for r, likelihood in zip(ridges, found, strict=True) if likelihood >= max(found) - CLOSE)
 
 
 class _Problem:
@@ -170,13 +172,17 @@ class _Problem:
         return torch.einsum("nmk,nk->m", self.scaled, gap)
 
     def _penalty(self, stack: Stack) -> tuple[float, Tensor, Tensor]:
-        """Return the penalty and its gradients: only what is no multiple of V is pulled, and the bias."""
-        apart, shift = torch.zeros_like(stack.weights), stack.bias - self.log_shares
+        """Return the penalty and its gradients: what is no multiple of V is pulled, the bias, and loosely the rest."""
+        along, apart, shift = torch.zeros_like(stack.weights), stack.weights, stack.bias - self.log_shares
         if self.free:
-            along = (stack.weights * self.inverse).sum(dim=(1, 2)) / self.inverse.square().sum()
-            apart = stack.weights - along[:, None, None] * self.inverse
-        ridge = self.ridge
-        return ridge / 2 * float(apart.square().sum() + shift.square().sum()), ridge * apart, ridge * shift
+            share = (stack.weights * self.inverse).sum(dim=(1, 2)) / self.inverse.square().sum()
+            along = share[:, None, None] * self.inverse
+            apart = stack.weights - along
+        else:
+            along, apart = apart, along
+        ridge, loose = self.ridge, LOOSE / self.rows
+        value = ridge * float(apart.square().sum() + shift.square().sum()) + loose * float(along.square().sum())
+        return value / 2, ridge * apart + loose * along, ridge * shift
 
 
 def _whiten(flat: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
