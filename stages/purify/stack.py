@@ -22,7 +22,7 @@ from torch import Tensor
 FREE_CLASSES = 100  # above that A_m is a multiple of I: the labels do not tell K² weights a block
 HELD = 5  # every so many rows are held out while the penalty is chosen
 CHOOSING_STEPS = 25
-LOOSE = 1.0  # precision of a_m: so that classes that are quite apart do not send it to infinity
+LOOSE = 0.1  # precision of a_m: so that classes that are quite apart do not send it to infinity
 CLOSE = 0.5  # nats: penalties that do as well as the best, of which the stiffest is taken
 CURVATURE = 0.1  # of p(1 − p): what the search takes for the second derivative of the likelihood
 
