@@ -140,7 +140,7 @@ def test_half_floats_of_any_length_and_thousands_of_them_work(method: str, probl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [m for m in METHODS if m not in ("dmlp", "mslg", "mlc")])  # too dear at K = 1,000
 def test_a_thousand_classes_with_a_matrix_of_their_own_work(method: str, problem: Make) -> None:
     made = problem(rows=3000, classes=1000, trusted=1000, rate=0.3, spread=0.1)
     rows = run(made, method, folds=2).rows
