@@ -56,7 +56,9 @@ def purify(sample: Sample, trust: Trust, config: PurifyConfig) -> Purified:
     config.refuse_without(len(plan.views.rows), f"0 train rows with features are trusted{held}")
     targets = [targets_of(sample, plan.views, view) for view in range(len(plan.views))]
     scores = fit_scores(sample, targets, config.linear_probe)
-    fitted = {name: fit(name, scores, plan, config) for name in methods_of(config, plan)}
+    fitted: dict[Method, Fitted] = {}
+    for name in methods_of(config, plan):
+        fitted[name] = fit(name, scores, plan, config, fitted)
     ridge = config.calibration_ridge
     kept = calibrate(sample, plan, fitted["keep"], ridge, keeps=True)
     method = kept if config.method == "keep" else calibrate(sample, plan, fitted[config.method], ridge)
@@ -95,13 +97,14 @@ def methods_of(config: PurifyConfig, plan: Plan) -> list[Method]:
     return list(dict.fromkeys((*possible, config.method)))
 
 
-def fit(name: Method, scores: Scores, plan: Plan, config: PurifyConfig) -> Fitted:  # noqa: C901 (a case a method)
-    """Fit one method in every view."""
+def fit(  # noqa: C901 (a case a method)
+    name: Method, scores: Scores, plan: Plan, config: PurifyConfig, fitted: Mapping[Method, Fitted]
+) -> Fitted:
+    """Fit one method in every view; `fitted` are the baselines before it."""
     match name:
         case "fusion":
             fused = fusion.fit(scores, plan.views, config.fusion)
-            rival = trusted_only.fit(scores, plan.views, config.trusted_only)
-            return pool((fused, rival), scores.sample, plan, config.fusion.rival_ridge)
+            return pool((fused, fitted["trusted_only"]), scores.sample, plan, config.fusion.rival_ridge)
         case "keep":
             return keep.fit(scores.sample, scores.targets)
         case "knn":
