@@ -82,6 +82,7 @@ def up(features: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         process.wait(120)
+    process.stdout.close()
 
 
 @pytest.fixture(scope="module")
