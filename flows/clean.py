@@ -14,7 +14,7 @@ from flows.service.events import tell_published
 from flows.service.form import clean_form, filled_in
 from flows.service.naming import run_name
 from flows.service.summary import show_summary
-from flows.service.surroundings import read_surroundings
+from flows.service.surroundings import confined
 from flows.service.walk import asked
 from flows.service.watching import RecipeView
 
@@ -49,7 +49,7 @@ def clean_dataset(  # noqa: PLR0913 (the sections of the document are the boxes 
 
 def run_clean(document: dict[str, Any]) -> State[Any]:
     """Check what was asked, go through the recipe, show and tell what came out."""
-    surroundings = read_surroundings()
+    surroundings = confined()
     request = asked(document, surroundings)
     store = surroundings.open_store()
     view = RecipeView(request.dataset.name, stages_of(request))

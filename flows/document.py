@@ -26,7 +26,11 @@ class PublishConfig(Config):
     """Whether the label table becomes the dataset's newest published version."""
 
     enabled: bool = Field(False, title="Publish", description="Make the label table the newest version of the dataset")
-    force: bool = Field(False, title="Force", description="Publish even when a published table knows newer annotations")
+    force: bool = Field(
+        False,
+        title="Force",
+        description="Publish even what was rolled back, or a table that knows older annotations than the published one",
+    )
 
 
 class CleanRequest(Config):

@@ -15,7 +15,7 @@ from pipeline.config import StageConfig
 from pipeline.errors import InterruptedRunError, PuriflowError
 from pipeline.progress import ProgressLine
 from pipeline.store import Store
-from pipeline.store.published import publish_labels
+from pipeline.store.published import publish_news
 from pipeline.store.runs import RunArtifact, RunRecord, State, begin_run, list_runs, save_run
 
 Around = Callable[[RunStage], RunStage]
@@ -90,7 +90,7 @@ def run_recipe(
         result = describe(stages.record.id, clean(request, run_stage), time.monotonic() - started)
         if request.publish.enabled:
             labels = stages.record.artifacts["purify"].ref
-            version = publish_labels(store, name, labels, force=request.publish.force, run=stages.record.id)
+            version = publish_news(store, name, labels, force=request.publish.force, run=stages.record.id)
             result = replace(result, published=version.model_dump(mode="json"))
     return result
 

@@ -18,7 +18,7 @@ def render_result(console: Console, result: "CleanResult") -> None:
     if result.test:
         facts["test accuracy"] = test_fact(result.test)
     if result.published:
-        facts["published"] = f"version {result.published['n']}"
+        facts["published"] = published_fact(result)
     render_facts(console, facts)
     render_baselines(console, result.summary)
     for warning in result.warnings:
@@ -26,6 +26,16 @@ def render_result(console: Console, result: "CleanResult") -> None:
     say(console, "")
     render_facts(console, {"label table": result.label_table, "report": result.report, "model": result.model or ""})
     say(console, f"{'all cached, ' if result.cached else ''}{duration(result.seconds)}", "dim")
+
+
+def published_fact(result: "CleanResult") -> str:
+    """Say which version readers have now, and why it is not this run's where it is an older one."""
+    version = result.published or {}
+    if version.get("run") == result.run:
+        return f"version {version['n']}"
+    if version["labels"]["key"] == result.artifacts["labels"]["key"]:
+        return f"version {version['n']}, unchanged"
+    return f"version {version['n']} stays: this run's table was rolled back (publish.force brings it again)"
 
 
 def render_facts(console: Console, facts: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from flows.run import RecordedStages
 from flows.service.endings import ended
 from flows.service.form import filled_in, stage_form
 from flows.service.naming import run_name
-from flows.service.surroundings import read_surroundings
+from flows.service.surroundings import confined
 from flows.service.walk import asked, lookup_of, named_run, run_one
 from flows.service.watching import StageView
 from pipeline.store.runs import begin_run, save_run
@@ -22,7 +22,7 @@ Section = dict[str, Any] | None
 
 def run_stage(stage: str, document: dict[str, Any], run: str) -> State[Any]:
     """Run one stage: check what was asked, look the artifact up, else make it in a child process."""
-    surroundings = read_surroundings()
+    surroundings = confined()
     store = surroundings.open_store()
     earlier = named_run(store, run)
     document = filled_in(document)

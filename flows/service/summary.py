@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from flows.cli.results import summary_facts, test_fact
+from flows.cli.results import published_fact, summary_facts, test_fact
 from flows.outcome import CleanResult
 from flows.quantities import duration, percent
 from flows.service.corrected import corrected_sheet
@@ -40,7 +40,7 @@ def page(result: CleanResult, store: Store, report: Artifact) -> Iterator[str]:
     if result.test:
         facts["the model"] = test_fact(result.test)
     if result.published:
-        facts["published"] = f"version {result.published['n']}"
+        facts["published"] = published_fact(result)
     yield "\n".join(f"- **{name}**: {fact}" for name, fact in facts.items())
     audit = result.summary.get("audit") or {}
     if audit.get("rows"):

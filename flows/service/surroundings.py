@@ -32,6 +32,13 @@ class Surroundings:
         return open_store(self.store)
 
 
+def confined() -> Surroundings:
+    """Read what the worker was told, and hold this process and its stages to it: tables and links name files too."""
+    surroundings = read_surroundings()
+    os.environ[ROOTS_ENV] = os.pathsep.join(str(root) for root in surroundings.roots)
+    return surroundings
+
+
 def read_surroundings(environment: Mapping[str, str] = os.environ) -> Surroundings:
     """Read what the worker was told."""
     store = environment.get(STORE_ENV, "")

@@ -96,6 +96,21 @@ def publish_labels(store: Store, dataset: str, labels: Ref, *, force: bool = Fal
     raise crowded(dataset)
 
 
+def publish_news(store: Store, dataset: str, labels: Ref, *, force: bool = False, run: str = "") -> Version:
+    """Publish what a run made, unless it is the newest version's table already, or somebody rolled it back.
+
+    Return the newest version then, whatever it holds: a nightly run must neither repeat it nor undo a rollback.
+    """
+    newest = None if force else latest(store, dataset)
+    if newest is not None:
+        known = [newest]
+        if newest.rollback_of is not None:
+            known += [read_version(store, dataset, n) for n in numbers(store, dataset) if n > newest.rollback_of]
+        if store.get(labels).manifest.entry(TABLE).sha256 in {version.sha256 for version in known}:
+            return newest
+    return publish_labels(store, dataset, labels, force=force, run=run)
+
+
 def rollback(store: Store, dataset: str, n: int, *, run: str = "") -> Version:
     """Publish an old version's content again, as a new version."""
     old = read_version(store, dataset, n)
