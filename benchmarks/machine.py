@@ -20,11 +20,16 @@ CIFAR_SIZE = 32
 
 def describe_machine(device: torch.device, threads: int) -> dict[str, Any]:
     """Name commit, processor, GPU and versions, for the record of a benchmark."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    found = {"commit": commit, "processor": processor(), "cores": len(os.sched_getaffinity(0)), "threads": threads}
+    found = {"commit": commit(), "processor": processor(), "cores": len(os.sched_getaffinity(0)), "threads": threads}
     if device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(device)
     return {**found, "python": platform.python_version(), "torch": torch.__version__}
+
+
+def commit() -> str:
+    """Name the commit that is checked out."""
+    said = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return said.stdout.strip()
 
 
 def processor() -> str:

@@ -22,7 +22,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 import torch
-from machine import describe_machine
+from machine import commit, describe_machine
 from peers import PEERS, Case, ask
 from plot_purifiers import draw, mean_of
 
@@ -90,7 +90,9 @@ def load(features: Path, labels: Path) -> Data:
     return Data(features.stem, array, pd.read_parquet(labels), nearest(array, 50))
 
 
-def ours(data: Data, given: np.ndarray, trusted: np.ndarray, method: str) -> dict[str, Any]:
+def ours(
+    data: Data, given: np.ndarray, trusted: np.ndarray, method: str, options: dict[str, Any] | None = None
+) -> dict[str, Any]:
     truth = torch.from_numpy(data.truth)
     labels, every = torch.full((len(truth),), -1), torch.ones(len(truth), dtype=torch.bool)
     labels[trusted] = truth[trusted]
@@ -100,7 +102,7 @@ def ours(data: Data, given: np.ndarray, trusted: np.ndarray, method: str) -> dic
     )  # fmt: skip
     trust = Trust(labels, ~every, torch.ones(len(truth), dtype=torch.float64), data.ids)
     busy = time.process_time()
-    result = purify(sample, trust, PurifyConfig(method=method))
+    result = purify(sample, trust, PurifyConfig(method=method, **(options or {})))
     busy, others = time.process_time() - busy, labels < 0
     right = result.rows.suggested == truth
     columns = {"given": sample.given, "suggested": result.rows.suggested, "purified": result.rows.purified}
@@ -137,7 +139,7 @@ def run(data: Data, options: argparse.Namespace, rows: list[dict[str, Any]]) -> 
             given, trusted = data.given(case, seed), data.trusted(number, seed)
             peer = method in PEERS
             found = theirs(data, given, trusted, cases, method) if peer else ours(data, given, trusted, method)
-            rows.append({**cell, **found})
+            rows.append({**cell, **found, "commit": commit()[:7]})
             print(json.dumps(rows[-1]), flush=True)
             save(rows, options)
 
@@ -177,20 +179,15 @@ def table_of(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--features", type=Path, help="default: the CIFAR-10 features of --data")
     parser.add_argument("--labels", type=Path, help="default: beside the features, with the ending .parquet")
-    parser.add_argument("--cases", nargs="+", default=list(CASES))
-    parser.add_argument("--methods", nargs="*", default=list(get_args(Method)), choices=get_args(Method))
-    parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
-    parser.add_argument("--per-class", nargs="+", type=int, default=[10, 100])
-    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--plot", type=Path, help="write a PNG of the table")
-    options = parser.parse_args()
+
+
+def data_of(options: argparse.Namespace) -> Data:
     features = options.features or options.data / "cifar10-features-patch.npy"
     beside = options.data / "cifar10n-labels.parquet" if options.features is None else features.with_suffix(".parquet")
     labels = options.labels or beside
@@ -198,9 +195,22 @@ def main() -> None:
         if not path.exists():
             raise SystemExit(f"there is no {path}; name the folder by --data, or the files by --features and --labels.")
     torch.set_num_threads(options.threads)
+    return load(features, labels)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_data_options(parser)
+    parser.add_argument("--cases", nargs="+", default=list(CASES))
+    parser.add_argument("--methods", nargs="*", default=list(get_args(Method)), choices=get_args(Method))
+    parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
+    parser.add_argument("--per-class", nargs="+", type=int, default=[10, 100])
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--plot", type=Path, help="write a PNG of the table")
+    options = parser.parse_args()
     old = json.loads(options.out.read_text(encoding="utf-8"))["rows"] if options.out and options.out.exists() else []
     rows = [row for row in old if all(name in row for name in CELL)]
-    run(load(features, labels), options, rows)
+    run(data_of(options), options, rows)
     print(table_of(rows))
     if options.plot:
         draw(rows, options.plot)

@@ -22,7 +22,8 @@ ROWS_A_COLUMN = 10  # rows that G is made of, for each of its columns
 class Folded:
     """The part of the regressions that no target changes."""
 
-    rows: Tensor  # [N, r], centred, as stored
+    rows: Tensor  # [N, r], centred, as stored, in the order of their folds
+    place: Tensor  # [N] long: where each row is stored
     members: tuple[Tensor, ...]  # the taught rows of each fold
     fold: Tensor  # [N] long
     sums: Tensor  # [F, r]: of the members
@@ -43,7 +44,7 @@ class Folded:
     def _moments(self, index: Tensor, targets: Tensor) -> Tensor:
         total = self.sums.new_zeros(targets.shape[1], self.rows.shape[1])
         for here in torch.split(index, CHUNK):
-            total += targets[here].to(total.dtype).T @ self.rows[here].to(total.dtype)
+            total += targets[here].to(total.dtype).T @ _take(self.rows, self.place[here]).to(total.dtype)
         return total.T
 
     def scores(self, index: Tensor, weights: "Weights") -> Tensor:
@@ -54,7 +55,7 @@ class Folded:
         for fold in range(folds):
             side_by_side = weights.values[fold].permute(1, 0, 2).reshape(width, penalties * classes)
             for here in torch.split(torch.where(place == fold)[0], CHUNK):
-                found = self.rows[index[here]].to(result.dtype) @ side_by_side
+                found = _take(self.rows, self.place[index[here]]).to(result.dtype) @ side_by_side
                 result[here] = found.view(-1, penalties, classes) + weights.mean[fold]
         return result.permute(1, 0, 2)
 
@@ -67,14 +68,23 @@ class Weights:
     mean: Tensor  # [F, K]: the mean target outside the fold
 
 
-def fit_folded(features: tuple[Tensor, Tensor], taught: Tensor, fold: Tensor, strengths: Sequence[float]) -> Folded:
-    """Prepare regressions on the taught rows [n] for any target; `features` are rows [N, r] and the norm B [r, r].
+def order_of(fold: Tensor, taught: Tensor) -> Tensor:
+    """Return the order [N] in which the taught rows [n] of each fold lie side by side: they are read as they lie."""
+    teaches = torch.zeros_like(fold).index_fill_(0, taught, 1)
+    return (2 * fold - teaches).argsort(stable=True)
 
-    The rows are centred where they lie. λ is a multiple of the mean eigenvalue of G seen from B; G is made of the first
-    of the taught rows.
+
+def fit_folded(
+    features: tuple[Tensor, Tensor], order: Tensor, taught: Tensor, fold: Tensor, strengths: Sequence[float]
+) -> Folded:
+    """Prepare regressions on the taught rows [n] for any target.
+
+    `features` are rows [N, r] in the given order and the norm B [r, r]; the rows are centred where they lie. λ is a
+    multiple of the mean eigenvalue of G seen from B; G is made of the first of the taught rows.
     """
     rows, norm = features
-    dtype, few = working_dtype(rows), taught[: ROWS_A_COLUMN * rows.shape[1]]
+    place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+    dtype, few = working_dtype(rows), place[taught[: ROWS_A_COLUMN * rows.shape[1]]].sort().values
     mean = sum((rows[here].double().sum(0) for here in torch.split(few, CHUNK)), torch.zeros(())) / max(len(few), 1)
     for part in torch.split(rows, CHUNK):
         part.copy_(part.to(dtype) - mean.to(dtype))
@@ -87,8 +97,16 @@ def fit_folded(features: tuple[Tensor, Tensor], taught: Tensor, fold: Tensor, st
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(norm))
     level = max(float((inverse * gram).sum()) / len(norm), 1e-12)
     factors = torch.stack([_factor(gram + s * level * norm).to(dtype) for s in strengths])
-    members = tuple(taught[fold[taught] == f] for f in range(folds))
-    return Folded(rows, members, fold, torch.stack([_sum(rows, one) for one in members]), factors)
+    stored = order[torch.isin(order, taught)]
+    members = tuple(stored[fold[stored] == f] for f in range(folds))
+    return Folded(rows, place, members, fold, torch.stack([_sum(rows, place[one]) for one in members]), factors)
+
+
+def _take(rows: Tensor, places: Tensor) -> Tensor:
+    """Return some rows, without a copy where they lie side by side."""
+    if len(places) and bool((places[1:] - places[:-1] == 1).all()):
+        return rows[int(places[0]) : int(places[-1]) + 1]
+    return rows[places]
 
 
 def _factor(matrix: Tensor) -> Tensor:
@@ -101,5 +119,5 @@ def _factor(matrix: Tensor) -> Tensor:
 def _sum(rows: Tensor, index: Tensor) -> Tensor:
     total = rows.new_zeros(rows.shape[1], dtype=torch.float64)
     for here in torch.split(index, CHUNK):
-        total += rows[here].double().sum(0)
+        total += _take(rows, here).sum(0, dtype=torch.float64)
     return total.to(working_dtype(rows))

@@ -17,14 +17,17 @@ def kernel(rows: Tensor, others: Tensor) -> Tensor:
     return (rows @ others.T).sub_(1).exp_()
 
 
-def kernel_features(rows: Tensor, landmarks: Tensor, stored: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return k(rows, L) [N, m] in the dtype `stored` and the norm k(L, L) [m, m] in float64; L are some of the rows."""
+def kernel_features(rows: Tensor, order: Tensor, landmarks: Tensor, stored: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return k(rows, L) [n, m] of rows in an order [n], in the dtype `stored`, and the norm k(L, L) [m, m] in float64.
+
+    L are some of the rows.
+    """
     dtype = working_dtype(rows)
     chosen = rows[landmarks].to(dtype)
-    result = torch.empty(len(rows), len(chosen), dtype=stored, device=rows.device)
-    for start in range(0, len(rows), CHUNK):
+    result = torch.empty(len(order), len(chosen), dtype=stored, device=rows.device)
+    for start in range(0, len(order), CHUNK):
         here = slice(start, start + CHUNK)
-        result[here] = kernel(rows[here].to(dtype), chosen).to(stored)
+        result[here] = kernel(rows[order[here]].to(dtype), chosen).to(stored)
     norm = kernel(chosen.double(), chosen.double())
     norm.diagonal().add_(JITTER)
     return result, norm

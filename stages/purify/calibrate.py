@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from stages.linear.logit import Pull, fit_logit
+from stages.linear.narrow import softmax
 from stages.purify.transition import Crowd, Learned, one_hot
 
 
@@ -28,7 +29,7 @@ class Calibration:
         if self.own:
             has = given >= 0
             logits.scatter_add_(1, given.clamp_min(0)[:, None], (self.own * has).to(logits.dtype)[:, None])
-        return torch.softmax(logits, dim=1)
+        return softmax(logits)
 
 
 @dataclass(frozen=True)

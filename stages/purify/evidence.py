@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stages.linear.design import CHUNK, unit_rows
-from stages.linear.folded import Folded, Weights, fit_folded
+from stages.linear.folded import Folded, Weights, fit_folded, order_of
 from stages.linear.kernel import kernel_features
 from stages.purify.config import FusionOptions
 from stages.purify.sample import Sample
@@ -31,6 +31,10 @@ class Evidence:
     def of(self, targets: Tensor) -> "Scored":
         """Regress targets [N, K], rows that do not teach aside."""
         return Scored(self, [basis.weights(targets) for basis in self.bases], targets)
+
+    def stored(self, rows: Tensor) -> Tensor:
+        """Bring rows [n] into the order in which they are read fastest."""
+        return rows[self.bases[0].place[rows].argsort()]
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,9 @@ def gather_evidence(sample: Sample, design: Tensor, taught: Tensor, options: Fus
     taught = taught[sample.draw[taught].argsort(stable=True)]
     landmarks, stored = choose_landmarks(taught, sample, options.landmarks)
     alone = unit_rows(sample.features, sample.ok)
+    order = order_of(fold, taught)
     bases = [
-        fit_folded(kernel_features(rows, landmarks, stored), taught, fold, options.strengths)
+        fit_folded(kernel_features(rows, order, landmarks, stored), order, taught, fold, options.strengths)
         for rows in (design, alone)
     ]
     teaches = torch.zeros_like(sample.ok).index_fill_(0, taught, True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from stages.linear.logit import Pull, fit_logit
+from stages.linear.narrow import log_softmax
 from stages.purify.prior import class_shares
 from stages.purify.targets import Targets
 from stages.purify.transition import Transition, one_hot
@@ -30,7 +31,7 @@ class Head:
         """Turn blocks [M, n, K] into log-probabilities [n, K]."""
         scores = torch.einsum("m,mnk->nk", self.scales, blocks)
         scores = scores if self.unmixing is None else scores @ self.unmixing
-        return torch.log_softmax(scores + self.bias, dim=1)
+        return log_softmax(scores + self.bias)
 
 
 def fit_heads(blocks: Iterator[Tensor], rows: Tensor, targets: Sequence[Targets]) -> list[Head]:

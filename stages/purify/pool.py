@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from stages.linear.logit import Pull, fit_logit
+from stages.linear.narrow import log_softmax
 from stages.purify.crossfit import chunks, noise_of
 from stages.purify.sample import Fitted, Learning, Sample, few_rows
 from stages.purify.transition import Learned, one_hot
@@ -38,7 +39,7 @@ class Pooled:
         log_beliefs = own * self.method.beliefs(rows, view)
         if other:
             log_beliefs = log_beliefs + other * self.rival.beliefs(rows, view).clamp_min(FLOOR)
-        return torch.log_softmax(log_beliefs, dim=1)
+        return log_softmax(log_beliefs)
 
 
 def pool(pair: tuple[Learning, Fitted], sample: Sample, plan: Plan, ridge: float) -> Pooled:

@@ -10,7 +10,7 @@ in the logits of T, R − diag(Σ_c R) T with R = Σ r_i ⊗ g_i + P (forward co
 is learned too).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +19,12 @@ import torch
 from scipy.optimize import fmin_l_bfgs_b
 from torch import Tensor
 
+from stages.linear.narrow import log_softmax, softmax
+from stages.purify.transition import one_hot
+
 FREE_CLASSES = 100  # above that A_m is a multiple of I: the labels do not tell K² weights a block
 HELD = 5  # every so many rows are held out while the penalty is chosen
-CHOOSING_STEPS = 25
+CHOOSING_STEPS, AGAIN_STEPS = 25, 10
 LOOSE = 0.1  # precision of a_m: so that classes that are quite apart do not send it to infinity
 CLOSE = 0.5  # nats: penalties that do as well as the best, of which the stiffest is taken
 CURVATURE = 0.1  # of p(1 − p): what the search takes for the second derivative of the likelihood
@@ -54,12 +57,12 @@ class Stack:
             logits = torch.einsum("m,mnk->nk", self.weights, scaled)
         else:
             logits = torch.einsum("mnj,mjk->nk", scaled, self.weights)
-        return torch.log_softmax(logits + self.bias, dim=1)
+        return log_softmax(logits + self.bias)
 
     def posterior(self, log_beliefs: Tensor, given: Tensor) -> Tensor:
         """Return r [n, K]: the belief once the given labels [n] are seen (−1: none)."""
         evidence = self.log_matrix.T[given.clamp_min(0)] * (given >= 0)[:, None]
-        return torch.softmax(log_beliefs + evidence, dim=1)
+        return softmax(log_beliefs + evidence)
 
 
 @dataclass(frozen=True)
@@ -80,21 +83,33 @@ def fit_stack(blocks: Tensor, given: Tensor, prior: Prior, search: Search) -> St
     return problem.stack(torch.from_numpy(found).to(blocks.device))
 
 
-def choose_ridge(labelled: tuple[Tensor, Tensor], prior: Prior, ridges: Sequence[float]) -> float:
-    """Return the penalty whose stack, fitted to four rows of five, makes the given labels of the fifth likeliest.
+@dataclass(frozen=True)
+class Choice:
+    """The penalty whose stack, fitted to four rows of five, makes the given labels of the fifth likeliest."""
 
-    Of those that do as well the stiffest. `labelled`: blocks [M, n, K] and given labels [n].
-    """
+    ridge: float
+    stacks: Mapping[float, Stack]  # of every penalty: where the next choice starts
+
+
+def choose_ridge(
+    labelled: tuple[Tensor, Tensor], prior: Prior, ridges: Sequence[float], earlier: Choice | None = None
+) -> Choice:
+    """Choose among penalties; of those that do as well the stiffest. `labelled`: blocks [M, n, K], given labels [n]."""
     blocks, given = labelled
     if len(ridges) == 1 or blocks.shape[1] < HELD:
-        return max(ridges)
+        return Choice(max(ridges), {})
     held = torch.arange(blocks.shape[1], device=given.device) % HELD == 0
-    found = []
+    stacks = {}
     for ridge in ridges:
-        stack = fit_stack(blocks[:, ~held], given[~held], prior, Search(ridge, CHOOSING_STEPS))
-        evidence = stack.log_matrix.T[given[held]]
-        found.append(float(torch.logsumexp(stack.log_beliefs(blocks[:, held]) + evidence, dim=1).double().sum()))
-    return max(r for r, likelihood in zip(ridges, found, strict=True) if likelihood >= max(found) - CLOSE)
+        start = earlier.stacks.get(ridge) if earlier else None
+        search = Search(ridge, CHOOSING_STEPS if start is None else AGAIN_STEPS, start)
+        stacks[ridge] = fit_stack(blocks[:, ~held], given[~held], prior, search)
+    found = {ridge: _likelihood(stack, blocks[:, held], given[held]) for ridge, stack in stacks.items()}
+    return Choice(max(r for r, likelihood in found.items() if likelihood >= max(found.values()) - CLOSE), stacks)
+
+
+def _likelihood(stack: Stack, blocks: Tensor, given: Tensor) -> float:
+    return float(torch.logsumexp(stack.log_beliefs(blocks) + stack.log_matrix.T[given], dim=1).double().sum())
 
 
 class _Problem:
@@ -110,6 +125,7 @@ class _Problem:
         self.ridge, self.free = search.ridge / self.rows, self.classes <= FREE_CLASSES
         if self.free:
             self.flat = self.scaled.reshape(self.rows, -1)
+            self.seen = one_hot(given, self.classes, blocks.dtype).T.contiguous()  # [K, n]
             self.whitening, self.unwhitening = _whiten(self.flat, self.ridge)
             eye = torch.eye(self.classes, dtype=torch.float64, device=blocks.device)
             self.inverse = torch.linalg.inv(0.9 * prior.matrix + 0.1 * eye).to(blocks.dtype)
@@ -149,27 +165,35 @@ class _Problem:
         """Return the negative objective, divided by the number of rows, and its gradient."""
         stack = self.stack(torch.from_numpy(vector).to(self.scaled.device))
         if self.free:
-            logits = torch.addmm(stack.bias, self.flat, stack.weights.view(-1, self.classes))
+            logits = torch.addmm(stack.bias[:, None], stack.weights.view(-1, self.classes).T, self.flat.T)  # [K, n]
+            likely = stack.log_matrix.exp() @ self.seen
         else:
-            logits = torch.einsum("nmk,m->nk", self.scaled, stack.weights) + stack.bias
-        p = torch.softmax(logits, dim=1)
-        joint = p * stack.log_matrix.exp().T[self.given]
-        total = joint.sum(1, keepdim=True).clamp_min(1e-30)
+            logits = (torch.einsum("nmk,m->nk", self.scaled, stack.weights) + stack.bias).T.contiguous()
+            likely = stack.log_matrix.exp()[:, self.given]
+        p = torch.softmax(logits, dim=0)
+        joint = p * likely
+        total = joint.sum(0).clamp_min(1e-30)
         r = joint / total
         value = -float(total.log().double().sum()) / self.rows - float((self.pairs * stack.log_matrix).double().sum())
         penalty, d_weights, d_bias = self._penalty(stack)
         gap = (p - r) / self.rows
         pull = self._pull(gap) + d_weights
-        parts = [self.whitening.T @ pull.view(-1, self.classes) if self.free else pull, gap.sum(0) + d_bias]
+        parts = [self.whitening.T @ pull.view(-1, self.classes) if self.free else pull, gap.sum(1) + d_bias]
         if not self.prior.fixed:
-            counts = torch.zeros_like(stack.log_matrix).index_add_(1, self.given, r.T / self.rows) + self.pairs
+            counts = self._counts(r) / self.rows + self.pairs
             parts.append(counts.sum(1, keepdim=True) * stack.log_matrix.exp() - counts)
         return value + penalty, torch.cat([p.flatten() for p in parts]).double().cpu().numpy()
 
+    def _counts(self, r: Tensor) -> Tensor:
+        """Count the pairs (true, given) by beliefs r [K, n]."""
+        if self.free:
+            return r @ self.seen.T
+        return torch.zeros_like(self.pairs).index_add_(1, self.given, r)
+
     def _pull(self, gap: Tensor) -> Tensor:
         if self.free:
-            return (gap.T @ self.flat).T.reshape(self.blocks, self.classes, self.classes)
-        return torch.einsum("nmk,nk->m", self.scaled, gap)
+            return (gap @ self.flat).T.reshape(self.blocks, self.classes, self.classes)
+        return torch.einsum("nmk,kn->m", self.scaled, gap)
 
     def _penalty(self, stack: Stack) -> tuple[float, Tensor, Tensor]:
         """Return the penalty and its gradients: what is no multiple of V is pulled, the bias, and loosely the rest."""

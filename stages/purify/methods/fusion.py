@@ -18,7 +18,7 @@ from stages.purify.evidence import Scored, gather_evidence
 from stages.purify.prior import class_shares
 from stages.purify.sample import Sample, Views, few_rows
 from stages.purify.scores import Scores
-from stages.purify.stack import Prior, Search, Stack, choose_ridge, fit_matrix, fit_stack
+from stages.purify.stack import Choice, Prior, Search, Stack, choose_ridge, fit_matrix, fit_stack
 from stages.purify.transition import Learned, Transition, one_hot, symmetric_matrix
 
 MOST_STACKED = 100_000  # rows that the stack is fitted to
@@ -51,9 +51,8 @@ def fit(scores: Scores, views: Views, options: FusionOptions) -> Fusion:
     counts = torch.bincount(sample.given[taught], minlength=sample.classes).double()
     priors = [prior_of(transition, counts, options) for transition in views.transitions]
     last = go_round(Rounds(scores, taught, priors[0], options))
-    few = last.rows[:FEW]
-    log_beliefs, given = last.stack.log_beliefs(last.blocks[:, : len(few)]), sample.given[few]
-    share = len(few) / max(len(last.rows), 1)
+    log_beliefs, given = last.stack.log_beliefs(last.blocks[:, last.few]), sample.given[last.rows[last.few]]
+    share = len(given) / max(len(last.rows), 1)
     scaled = [replace(prior, pairs=share * prior.pairs) for prior in priors]
     learned = [Learned(fit_matrix(log_beliefs, given, prior, MATRIX_STEPS)) for prior in scaled]
     return Fusion(last.scored, last.stack, learned)
@@ -77,6 +76,7 @@ class Round:
     stack: Stack
     rows: Tensor  # [n] that the stack is fitted to
     blocks: Tensor  # [M, n, K] of these
+    few: Tensor  # places among these rows of those of the lowest draws
 
 
 def go_round(rounds: Rounds) -> Round:
@@ -84,17 +84,19 @@ def go_round(rounds: Rounds) -> Round:
     sample, options, taught = rounds.scores.sample, rounds.options, rounds.taught
     evidence = gather_evidence(sample, rounds.scores.ridge.rows, taught, options)
     numbers = (2 * len(options.strengths) + 1) * sample.classes
-    rows = taught[few_rows(sample.draw[taught], numbers, MOST_STACKED, NUMBERS)]
+    rows = evidence.stored(taught[few_rows(sample.draw[taught], numbers, MOST_STACKED, NUMBERS)])
+    choosing = few_rows(sample.draw[rows], 1, FEW)
     targets = sample.features.new_zeros(len(sample), sample.classes, dtype=evidence.bases[0].sums.dtype)
     targets[taught] = one_hot(sample.given[taught], sample.classes, targets.dtype)
     last: Round | None = None
+    choice: Choice | None = None
     for _ in range(options.rounds):
         scored = evidence.of(targets)
         blocks = scored.blocks(rows)
-        few = (blocks[:, :FEW], sample.given[rows[:FEW]])
-        ridge = choose_ridge(few, rounds.prior, options.stiffness)
-        search = Search(ridge, STEPS if last else FIRST_STEPS, last.stack if last else None)
-        last = Round(scored, fit_stack(blocks, sample.given[rows], rounds.prior, search), rows, blocks)
+        few = (blocks[:, choosing], sample.given[rows[choosing]])
+        choice = choose_ridge(few, rounds.prior, options.stiffness, choice)
+        search = Search(choice.ridge, STEPS if last else FIRST_STEPS, last.stack if last else None)
+        last = Round(scored, fit_stack(blocks, sample.given[rows], rounds.prior, search), rows, blocks, choosing)
         found = posterior(last, sample.given, taught)
         moved = float((found - targets).abs().sum()) / (2 * max(len(taught), 1))
         if moved < options.settled:

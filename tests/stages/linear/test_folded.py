@@ -1,6 +1,6 @@
 import torch
 
-from stages.linear.folded import fit_folded
+from stages.linear.folded import Folded, fit_folded, order_of
 
 ROWS, WIDTH, FOLDS = 60, 6, 4
 STRENGTHS = (0.1, 3.0)
@@ -14,9 +14,14 @@ def make(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return x, q, torch.randint(0, FOLDS, (ROWS,), generator=generator)
 
 
+def fitted(x: torch.Tensor, taught: torch.Tensor, fold: torch.Tensor) -> Folded:
+    order = order_of(fold, taught)
+    return fit_folded((x[order], NORM), order, taught, fold, STRENGTHS)
+
+
 def test_scores_are_an_explicit_regression_on_the_other_folds() -> None:
     x, q, fold = make()
-    folded = fit_folded((x.clone(), NORM), torch.arange(ROWS), fold, STRENGTHS)
+    folded = fitted(x, torch.arange(ROWS), fold)
     scores = folded.scores(torch.arange(ROWS), folded.weights(q))
     centred = x - x.mean(0)
     gram = centred.T @ centred * (1 - 1 / FOLDS)
@@ -32,7 +37,7 @@ def test_scores_are_an_explicit_regression_on_the_other_folds() -> None:
 
 def test_no_target_of_its_own_fold_reaches_a_row() -> None:
     x, q, fold = make()
-    folded = fit_folded((x.clone(), NORM), torch.arange(ROWS), fold, STRENGTHS)
+    folded = fitted(x, torch.arange(ROWS), fold)
     mine = torch.where(fold == 2)[0]
     other = q.clone()
     other[mine] = 100.0
@@ -44,7 +49,7 @@ def test_no_target_of_its_own_fold_reaches_a_row() -> None:
 def test_rows_that_do_not_teach_are_scored_and_teach_nothing() -> None:
     x, q, fold = make()
     taught = torch.arange(0, ROWS, 2)
-    folded = fit_folded((x.clone(), NORM), taught, fold, STRENGTHS)
+    folded = fitted(x, taught, fold)
     other = q.clone()
     other[1::2] = -7.0
     before, after = (folded.scores(torch.arange(ROWS), folded.weights(t)) for t in (q, other))
@@ -54,6 +59,6 @@ def test_rows_that_do_not_teach_are_scored_and_teach_nothing() -> None:
 
 def test_a_constant_target_is_given_back() -> None:
     x, _, fold = make()
-    folded = fit_folded((x.clone(), NORM), torch.arange(ROWS), fold, STRENGTHS)
+    folded = fitted(x, torch.arange(ROWS), fold)
     scores = folded.scores(torch.arange(ROWS), folded.weights(torch.full((ROWS, 2), 0.25, dtype=torch.float64)))
     assert torch.allclose(scores, torch.full_like(scores, 0.25))

@@ -22,14 +22,14 @@ def approximate(features: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
 
 def test_seen_from_landmarks_the_kernel_is_exact_at_landmarks() -> None:
     rows, landmarks = unit(60, 6), torch.arange(20)
-    features, norm = kernel_features(rows, landmarks, torch.float64)
+    features, norm = kernel_features(rows, torch.arange(60), landmarks, torch.float64)
     assert torch.allclose(features, kernel(rows, rows[:20]))
     assert torch.allclose(approximate(features, norm)[:, :20], kernel(rows, rows[:20]), atol=1e-4)
 
 
 def test_the_more_landmarks_the_better_elsewhere() -> None:
     rows = unit(200, 6)
-    made = [kernel_features(rows, torch.arange(m), torch.float64) for m in (5, 40, 200)]
+    made = [kernel_features(rows, torch.arange(200), torch.arange(m), torch.float64) for m in (5, 40, 200)]
     errors = [float((approximate(*one) - kernel(rows, rows)).square().mean()) for one in made]
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 1e-9
@@ -38,7 +38,7 @@ def test_the_more_landmarks_the_better_elsewhere() -> None:
 @pytest.mark.parametrize("stored", [torch.float16, torch.float32])
 def test_repeated_landmarks_and_narrow_storage_are_no_matter(stored: torch.dtype) -> None:
     rows = unit(30, 4)[torch.arange(60) % 30]
-    features, norm = kernel_features(rows, torch.arange(60), stored)
+    features, norm = kernel_features(rows, torch.arange(60), torch.arange(60), stored)
     assert features.dtype == stored
     assert torch.allclose(features.double(), kernel(rows, rows), atol=1e-3)
     assert torch.linalg.eigvalsh(norm).min() > 0

@@ -81,9 +81,24 @@ def test_rows_without_a_given_label_keep_their_belief() -> None:
 def test_a_stiffer_penalty_is_chosen_where_labels_say_nothing_of_other_weights() -> None:
     _, given, blocks = make(400, noise(0.0))
     mixed = blocks @ torch.tensor([[1, 0, 0], [0, 1, 2], [3, 0, 1]], dtype=torch.float64)
-    assert choose_ridge((mixed, given), prior(100), (0.1, 1e6)) == 0.1
+    assert choose_ridge((mixed, given), prior(100), (0.1, 1e6)).ridge == 0.1
     shuffled = given[torch.randperm(400, generator=torch.Generator().manual_seed(1))]
-    assert choose_ridge((mixed[:, :60], shuffled[:60]), prior(100), (0.1, 1e6)) == 1e6
+    assert choose_ridge((mixed[:, :60], shuffled[:60]), prior(100), (0.1, 1e6)).ridge == 1e6
+
+
+def test_a_choice_that_starts_at_an_earlier_one_ends_where_a_fresh_one_does() -> None:
+    _, given, blocks = make(400, noise(0.2))
+    moved = blocks.square().add(blocks)
+    earlier = choose_ridge((blocks, given), prior(10), (1.0, 50.0))
+    again, fresh = (choose_ridge((moved, given), prior(10), (1.0, 50.0), e) for e in (earlier, None))
+    assert again.ridge == fresh.ridge
+    for ridge, stack in again.stacks.items():
+        gaps = [
+            (one.log_beliefs(moved).exp() - fresh.stacks[ridge].log_beliefs(moved).exp()).abs().max()
+            for one in (stack, earlier.stacks[ridge])
+        ]
+        assert gaps[0] < 0.05
+        assert gaps[0] < gaps[1] / 3
 
 
 def test_the_matrix_of_certain_beliefs_is_counted() -> None:
