@@ -65,8 +65,8 @@ class CleanRequest(Config):
 
     def resolved(self, folder: Path) -> Self:
         """Make every relative path absolute from a folder."""
-        dataset, represent = self.dataset.resolved(folder), self.represent.resolved(folder)
-        return self.model_copy(update={"dataset": dataset, "represent": represent})
+        sections = {name: getattr(self, name).resolved(folder) for name in ("dataset", "represent", "retrain")}
+        return self.model_copy(update=sections)
 
 
 def load_document(path: Path, settings: Sequence[str] = (), profile: str = "") -> CleanRequest:

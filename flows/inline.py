@@ -30,7 +30,7 @@ class ChildProcesses:
         """Compute one artifact in a child process."""
         stage, lookup = wanted.stage, wanted.lookup
         data = wanted.record.artifacts.get("ingest")
-        processes = self.resources.processes if STAGES[stage].shared else 1
+        processes = STAGES[stage].processes(wanted.config.chosen_method(), self.resources.processes)
         resources = self.resources.model_copy(update={"processes": processes})
         work = self.work / stage
         work.mkdir(parents=True, exist_ok=True)

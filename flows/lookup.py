@@ -18,15 +18,19 @@ from pipeline.store import Store
 from pipeline.weights import checked_weights
 from stages.ingest.config import DatasetConfig
 from stages.represent.config import RepresentConfig
+from stages.retrain.config import RetrainConfig
 
 
 def sealed(config: StageConfig) -> StageConfig:
     """Write into a configuration what the files that it names hold, so that it says what will be computed."""
     if isinstance(config, RepresentConfig) and config.method == "weights":
-        _, checksum = checked_weights(config.weights.path, config.weights.sha256)
-        weights = config.weights.model_copy(update={"sha256": checksum})
-        return config.model_copy(update={"weights": weights})
-    return config
+        section = "represent"
+    elif isinstance(config, RetrainConfig) and config.start_from == "weights":
+        section = "retrain"
+    else:
+        return config
+    _, checksum = checked_weights(config.weights.path, config.weights.sha256, section)
+    return config.model_copy(update={"weights": config.weights.model_copy(update={"sha256": checksum})})
 
 
 @dataclass(frozen=True)

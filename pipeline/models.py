@@ -113,6 +113,11 @@ def write_model(
 ) -> None:
     """Write everything of a model but its predictions."""
     save_file({name: np.asarray(weights[name], order="C") for name in sorted(weights)}, folder / WEIGHTS)
+    write_description(folder, description, metrics)
+
+
+def write_description(folder: Path, description: ModelDescription, metrics: ModelMetrics) -> None:
+    """Write what a model is and what it reached."""
     for name, part in ((DESCRIPTION, description), (METRICS, metrics)):
         text = json.dumps(part.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
         (folder / name).write_text(text, encoding="utf-8")
@@ -120,11 +125,15 @@ def write_model(
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of every row: best class [N], its probability [N], all probabilities [N, K] (few classes)."""
+    """What a model says of every row: best class [N], its probability [N], all probabilities [N, K] (few classes).
+
+    `embedding` [N, d], on wish: what its last layer sees; NaN for rows that it could not see.
+    """
 
     label: np.ndarray[Any, np.dtype[np.int32]]
     confidence: FloatArray
     probs: FloatArray | None
+    embedding: FloatArray | None = None
 
 
 def write_predictions(
@@ -142,6 +151,8 @@ def write_predictions(
     }
     if said.probs is not None and len(classes) <= MAX_CLASSES_WITH_PROBS:
         columns["probs"] = probs_column(said.probs)
+    if said.embedding is not None:
+        columns["embedding"] = embedding_column(said.embedding)
     table = pa.table(columns, metadata={"puriflow.schema_version": str(SCHEMA_VERSION)})
     validate_predictions(table, len(classes))
     pq.write_table(table, folder / PREDICTIONS, compression="zstd", row_group_size=131_072)
@@ -151,6 +162,12 @@ def probs_column(probs: FloatArray) -> pa.ListArray:
     """Store [N, K] probabilities as one list a row."""
     offsets = np.arange(len(probs) + 1, dtype=np.int32) * probs.shape[1]
     return pa.ListArray.from_arrays(offsets, np.ascontiguousarray(probs, dtype=np.float32).reshape(-1))
+
+
+def embedding_column(rows: FloatArray) -> pa.FixedSizeListArray:
+    """Store [N, d] numbers as one list a row, null where there are none."""
+    values = pa.array(np.ascontiguousarray(rows, dtype=np.float32).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(values, rows.shape[1], mask=pa.array(np.isnan(rows[:, 0])))
 
 
 def validate_predictions(table: pa.Table, classes: int) -> None:

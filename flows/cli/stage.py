@@ -33,7 +33,7 @@ def command(
     if name not in STAGES:
         raise ConfigError(f"there is no stage '{name}'.", f"Choose one of: {', '.join(STAGES)}.")
     asked = load_request(request)
-    processes = asked.resources.processes if STAGES[name].shared else 1
+    processes = STAGES[name].processes(str(asked.config.get("method", "")), asked.resources.processes)
     code = run(program(name, request.absolute(), processes))
     if code and processes > 1:  # a launcher of several always ends with 1
         code = failure(asked, code).exit_code

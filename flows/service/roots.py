@@ -40,6 +40,8 @@ def named_paths(request: "CleanRequest") -> Iterator[tuple[str, str]]:
         yield from ((f"dataset.{name}.path", path) for path in side_paths(dataset, name))
     if request.represent.method == "weights":
         yield "represent.weights.path", str(request.represent.weights.path)
+    if request.retrain.start_from == "weights":
+        yield "retrain.weights.path", str(request.retrain.weights.path)
 
 
 def side_paths(dataset: DatasetConfig, name: str) -> tuple[str, ...]:

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 
-def compile_members(network: nn.Module, device: torch.device) -> str:
+def compile_members(network: nn.Module, device: torch.device, stage: str = "represent") -> str:
     """Let every member with parameters be compiled when it is first called; return why not, or nothing."""
     reason = why_not(device)
     if reason:
-        return f"represent.compile has no effect here: {reason}. The training was not compiled."
+        return f"{stage}.compile has no effect here: {reason}. The training was not compiled."
     for member in network.children():
         if any(True for _ in member.parameters()):
             member.compile()

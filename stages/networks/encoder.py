@@ -49,6 +49,7 @@ class Encoder(nn.Module):
 
     mean: Tensor
     std: Tensor
+    resting = False  # while a head is put on
 
     def __init__(self, description: EncoderDescription) -> None:
         super().__init__()
@@ -68,6 +69,22 @@ class Encoder(nn.Module):
         """Normalise and encode."""
         features: Tensor = self.backbone((images - self.mean) / self.std)
         return features
+
+    def rest(self, resting: bool) -> None:
+        """Let weights and statistics stay as they are for a while, or learn again."""
+        self.resting = resting
+        self.requires_grad_(not resting)
+
+    def train(self, mode: bool = True) -> "Encoder":
+        """Learn, unless at rest."""
+        return super().train(mode and not self.resting)
+
+    def layers(self) -> list[nn.Module]:
+        """List the layers from the image to the features; what stands in a row counts one by one."""
+        rows = [
+            list(part.children()) if isinstance(part, nn.Sequential) else [part] for part in self.backbone.children()
+        ]
+        return [layer for row in rows for layer in row if any(True for _ in layer.parameters())]
 
 
 def save_encoder(encoder: Encoder, folder: Path) -> None:

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from pipeline.config import StageConfig
 from stages.images.augmentation import Augmentation
-from stages.represent.brought import WeightsOptions
+from stages.networks.brought import LEARNED_SIZE, WeightsOptions
 from stages.represent.options import (
     BarlowTwinsOptions,
     ByolOptions,
@@ -27,7 +27,6 @@ VERSIONS: Final[dict[str, int]] = {
 }  # fmt: skip
 
 Method = Literal["simclr", "moco", "simsiam", "byol", "barlow_twins", "vicreg", "dino", "patches", "weights"]
-LEARNED_SIZE: Final = 32
 DECIDING: Final = {  # where nothing is trained by steps, nothing else changes the encoder
     "weights": ("method", "backbone", "width", "image_size", "weights"),
     "patches": ("method", "image_size", "seed", "augmentation", "precision", "patches"),

@@ -5,4 +5,4 @@ from stages.retrain.produce import produce
 from stages.shell import run
 
 if __name__ == "__main__":
-    run(RetrainConfig, produce)
+    run(RetrainConfig, produce, shared=True)

@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from pipeline.datasets.annotations import Annotations
+from pipeline.errors import ContractError, DataError
 from pipeline.models import Score
 from stages.retrain.config import RetrainConfig
 
@@ -132,6 +134,40 @@ def is_action(table: pa.Table, action: str) -> Mask:
     return np.asarray(table["action"].cast(pa.string()).to_numpy(zero_copy_only=False) == action, dtype=bool)
 
 
+def check_same_rows(labelled: pa.ChunkedArray, usable: pa.ChunkedArray) -> None:
+    """Refuse labels of another dataset than the inputs."""
+    if not labelled.combine_chunks().equals(usable.combine_chunks()):
+        raise ContractError(
+            f"the {len(labelled)} rows of the label table are not the {len(usable)} rows of the inputs in their order.",
+            "Run the stages of one dataset together, by `puriflow clean`.",
+        )
+
+
+def lessons_of(
+    config: RetrainConfig, table: pa.Table, annotations: Annotations, usable: npt.NDArray[np.int64], soft: bool = False
+) -> dict[str, Lessons]:
+    """Prepare what each kind of labels teaches the usable rows; the kind that is shipped comes first."""
+    teaching = np.zeros(len(annotations), dtype=bool)
+    teaching[usable] = annotations.split[usable] == "train"
+    lessons = {}
+    if config.labels != "given":
+        lessons["purified"] = purified_lessons(table, teaching, config, soft)
+    if config.labels != "purified":
+        lessons["given"] = given_lessons(table, teaching)
+    rows, classes = torch.from_numpy(usable), len(annotations.class_names)
+    return {name: part.take(rows).balanced(classes, config.balance) for name, part in lessons.items()}
+
+
+def check_lessons(lessons: Mapping[str, Lessons], config: RetrainConfig) -> None:
+    """Refuse to train where no row teaches."""
+    for name, taught in lessons.items():
+        if not bool((taught.weights > 0).any()):
+            raise DataError(
+                f"none of {len(taught.weights)} rows can teach {name} labels (review_rows: {config.review_rows}).",
+                "Keep rows to review (retrain.review_rows: keep), or switch retraining off (retrain.enabled: false).",
+            )
+
+
 @dataclass(frozen=True)
 class Yardstick:
     """The rows of one split that can be scored, with the labels to score them by."""
@@ -155,6 +191,11 @@ def yardstick(split: Mask, trusted: Labels, given: Labels) -> Yardstick:
     labels = np.where(trusted >= 0, trusted, given)
     rows = np.flatnonzero(split & (labels >= 0))
     return Yardstick(rows, labels[rows], trusted[rows] >= 0)
+
+
+def measure_by(annotations: Annotations, split: str, rows: npt.NDArray[np.int64]) -> Yardstick:
+    """Make the yardstick of a split over the usable rows."""
+    return yardstick(annotations.split[rows] == split, annotations.trusted[rows], annotations.given[rows])
 
 
 def summary_of(curve: Sequence[Mapping[str, Any]], name: str) -> tuple[float | None, float | None, float | None]:

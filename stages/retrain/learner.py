@@ -54,6 +54,8 @@ class Learner(nn.Module):
 
     views = 1  # in how many ways it sees each input
     trusted_rows = 0  # how many trusted rows it asks for in a step
+    remembered: tuple[str, ...] = ()  # buffers [..., rows, K] of which a step changes its own rows
+    surveyed: tuple[str, ...] = ()  # buffers that only `after_epoch` changes
 
     def __init__(self, networks: list[nn.Module]) -> None:
         super().__init__()
@@ -76,7 +78,7 @@ class Learner(nn.Module):
         """Learn from a look at all rows."""
 
 
-def build_learner(setting: Setting, config: RetrainConfig) -> Learner:
+def build_learner(setting: Setting, config: RetrainConfig) -> Learner:  # noqa: C901 (a case for each method)
     """Put the chosen method around new networks."""
     match config.method:
         case "cross_entropy":
@@ -113,6 +115,8 @@ def build_learner(setting: Setting, config: RetrainConfig) -> Learner:
             return DivideMix(setting, config.divide_mix)
         case "mlnt" | "mlc" | "mslg":
             return build_meta_learner(setting, config, config.method)
+        case "outside":
+            raise ValueError("an outside trainer is a program of its own, not learned step by step")
         case _:
             assert_never(config.method)
 

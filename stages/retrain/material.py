@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.datasets.images import open_images
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.features import Features, open_features
+from pipeline.weights import checked_weights
 from stages.images.augment import augment
 from stages.images.augmentation import Augmentation
 from stages.images.cache import ImageCache
 from stages.images.decoding import Fit
 from stages.images.load import load_pixels
+from stages.networks.bring import Wanted, bring
 from stages.networks.classifiers import Standardise, build_head, join
 from stages.networks.encoder import DESCRIPTION_FILE, WEIGHTS_FILE, Encoder, load_encoder
 from stages.networks.heads import build_classifier
@@ -50,6 +52,7 @@ class Material:
     batches: Batches
     build: Callable[[int], nn.Module]  # network 0, 1, …: each with first weights of its own
     whole: Callable[[nn.Module], nn.Module]  # from the trained network to the one that is shipped
+    raw: Batches  # what the shipped network takes
     description: dict[str, Any]
 
 
@@ -101,6 +104,12 @@ def some(usable: Rows, count: int) -> Rows:
 
 def feature_material(config: RetrainConfig, features: Features, classes: int, device: torch.device) -> Material:
     """Train a small network on features."""
+    if config.start_from == "weights" or config.head_first or config.layer_decay < 1:
+        raise ConfigError(
+            "retrain.start_from weights, head_first and layer_decay are for image networks, but this dataset has "
+            "features.",
+            "Leave them out.",
+        )
     usable = some(np.flatnonzero(features.ok), len(features))
     batches = FeatureBatches(lambda rows: features.take(usable[rows]), device)
     scale = standardise(batches, len(usable), features.dim)
@@ -110,14 +119,13 @@ def feature_material(config: RetrainConfig, features: Features, classes: int, de
         seed_weights(config, number)
         return build_head(copy.deepcopy(scale), config.hidden, classes)
 
-    return Material(features.rows["sample_id"], usable, batches, build, lambda trained: trained, description)
+    return Material(features.rows["sample_id"], usable, batches, build, lambda trained: trained, batches, description)
 
 
 def image_material(config: RetrainConfig, context: Context, classes: int, device: torch.device) -> Material:
     """Train the encoder with a head on it, or the head alone."""
     images = open_images(context.input("images"))
-    artifact = context.input("encoder")
-    encoder = load_encoder(artifact.path(DESCRIPTION_FILE), artifact.path(WEIGHTS_FILE))
+    encoder = chosen_encoder(config, context)
     encoder = (starting_encoder(encoder, config) if config.freeze else encoder).to(device)
     usable = some(np.flatnonzero(images.ok), len(images))
     fit = Fit(*encoder.description.fit)
@@ -134,7 +142,7 @@ def image_material(config: RetrainConfig, context: Context, classes: int, device
         def build(number: int) -> nn.Module:
             return build_classifier(starting_encoder(encoder, config, number), classes)
 
-        return Material(ids, usable, pictures, build, lambda trained: trained, description)
+        return Material(ids, usable, pictures, build, lambda trained: trained, pictures, description)
     features = encode_all(encoder, pictures, len(usable), context)
     batches = FeatureBatches(lambda rows: features[rows], device)
     scale = standardise(batches, len(usable), encoder.dim)
@@ -143,7 +151,22 @@ def image_material(config: RetrainConfig, context: Context, classes: int, device
         seed_weights(config, number)
         return build_head(copy.deepcopy(scale), 0, classes)
 
-    return Material(ids, usable, batches, head, lambda trained: join(encoder, trained), description)
+    return Material(ids, usable, batches, head, lambda trained: join(encoder, trained), pictures, description)
+
+
+def chosen_encoder(config: RetrainConfig, context: Context) -> Encoder:
+    """Take the encoder, the network of a file, or an architecture that sees images as the encoder does."""
+    artifact = context.input("encoder")
+    encoder = load_encoder(artifact.path(DESCRIPTION_FILE), artifact.path(WEIGHTS_FILE))
+    seen = encoder.description
+    if config.start_from == "weights":
+        path, _ = checked_weights(config.weights.path, config.weights.sha256, "retrain")
+        return bring(Wanted(config.backbone, seen.width, config.image_size, config.weights, "retrain"), path).encoder
+    if config.backbone:
+        seen = seen.model_copy(update={"backbone": config.backbone, "stem": "", "patches": None})
+    if config.image_size:
+        seen = seen.model_copy(update={"image_size": config.image_size})
+    return encoder if seen == encoder.description else Encoder(seen)
 
 
 def preprocessing(fit: Fit) -> dict[str, Any]:
@@ -160,7 +183,7 @@ def seed_weights(config: RetrainConfig, number: int) -> None:
 def starting_encoder(trained: Encoder, config: RetrainConfig, number: int = 0) -> Encoder:
     """Copy the trained encoder, or make a new one of the same architecture."""
     seed_weights(config, number)
-    return copy.deepcopy(trained) if config.start_from == "encoder" else Encoder(trained.description)
+    return Encoder(trained.description) if config.start_from == "scratch" else copy.deepcopy(trained)
 
 
 def encode_all(encoder: Encoder, pictures: ImageBatches, count: int, context: Context) -> npt.NDArray[np.float32]:

@@ -171,3 +171,21 @@ class MlntOptions(MethodOptions):
     second_order: bool = Field(
         True, title="Second order", description="Through the step; no: at its end, for about half the work"
     )
+
+
+class OutsideOptions(MethodOptions):
+    """A trainer that the operator of the worker defined."""
+
+    trainer: str = Field(
+        "", pattern=r"^([a-z0-9][a-z0-9._-]{0,63})?$", title="Trainer",
+        description="Its name among those that the worker's PURIFLOW_TRAINERS defines",
+    )  # fmt: skip
+    version: str = Field(
+        "",
+        max_length=64,
+        title="Version",
+        description="Free text; another one trains anew, as when the trainer changed",
+    )
+    settings: dict[str, str] = Field(
+        default_factory=dict, title="Settings", description="What the trainer is told: names with values"
+    )

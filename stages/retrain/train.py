@@ -8,13 +8,17 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from stages.networks.compiling import compile_members, uncompiled
 from stages.networks.devices import mixed_precision
-from stages.retrain.config import RetrainConfig
+from stages.networks.encoder import Encoder
+from stages.networks.sharing import share_network
+from stages.retrain.config import LOOKING_AHEAD, RetrainConfig
 from stages.retrain.core import Lessons, Yardstick
 from stages.retrain.learner import Batch, Learner, Setting, Survey, build_learner
 from stages.retrain.losses import cross_entropies
 from stages.retrain.material import Material
 from stages.retrain.predict import CHUNK, predict
+from stages.retrain.sharing import hear_main, refuse_small_parts, tell_rows
 from stages.shell import Context
 from stages.training.loop import Loop, Watch
 from stages.training.optimisers import build_optimiser
@@ -29,6 +33,8 @@ Show = Callable[[Tensor, Iterator[Tensor], torch.Generator, tuple[int, float]], 
 
 class Rivals(nn.Module):
     """Learners that start alike and learn from different labels; where validation rows choose, their best epochs."""
+
+    unheeded = ""  # why they are not compiled, where that was wanted
 
     def __init__(self, learners: Mapping[str, Learner], chosen: bool) -> None:
         super().__init__()
@@ -49,6 +55,13 @@ class Rivals(nn.Module):
         """Let every learner change its gradients."""
         for learner in self.learners().values():
             learner.amend_gradients()
+
+    def rest(self, resting: bool) -> None:
+        """Let the image networks rest while their heads learn, or wake them."""
+        for part in self.live.modules():
+            if isinstance(part, Encoder) and part.resting != resting:
+                part.rest(resting)
+                part.train(self.training)
 
     def shipped(self, name: str) -> nn.Module:
         """Return the network to ship."""
@@ -78,26 +91,58 @@ class Task:
 
 def train(task: Task, config: RetrainConfig, context: Context) -> tuple[Rivals, TrainingState]:
     """Train to the end, or stop with a checkpoint."""
-    chosen = len(task.validation.rows) > 0
+    chosen, ranks = len(task.validation.rows) > 0, context.ranks
     rivals = build_rivals(task, config, chosen).to(task.device).to(memory_format=torch.channels_last)
-    optimiser = build_optimiser(rivals, config.optimizer, config.learning_rate, config.weight_decay)
+    if config.compile:
+        rivals.unheeded = compile_rivals(rivals, config, task.device)
+    scales = rates_by_layer(rivals, config.layer_decay)
+    optimiser = build_optimiser(rivals, config.optimizer, config.learning_rate, config.weight_decay, scales)
     state = TrainingState(rivals, optimiser)
-    plan = Plan(len(task.train_rows()), config.batch_size, config.epochs, config.seed, WARMUP)
+    plan = Plan(
+        len(task.train_rows()), config.batch_size, config.epochs, config.seed, WARMUP,
+        keep_rest=ranks.world == 1, share=ranks.rank, shares=ranks.world,
+    )  # fmt: skip
+    refuse_small_parts(plan)
+    shared = share_network(rivals, ranks, task.device, own_norms=(), freezes=config.head_first > 0)
     show = batches_of(task, config, rivals)
 
     def teach(chosen: Tensor, generator: torch.Generator) -> Tensor:
+        rivals.rest(state.step < config.head_first * plan.steps_per_epoch)
+        if ranks.world > 1 and state.step % plan.steps_per_epoch == 0:
+            hear_main(rivals.learners().values())
         shown = show(chosen, plan.rows_after(state.step), generator, (state.step, state.step / plan.steps))
         with mixed_precision(task.device, config.precision == "mixed"):
-            loss: Tensor = rivals(shown)
+            loss: Tensor = shared(shown)
+        if ranks.world > 1:
+            tell_rows(rivals.learners().values(), next(iter(shown.values())).rows)
         return loss
 
     def after_epoch(_epoch: int) -> dict[str, float]:
-        look_around(rivals, task)
-        return choose(rivals, task, state) if chosen else {}
+        with uncompiled():
+            look_around(rivals, task)
+            return choose(rivals, task, state) if chosen else {}
 
     watch = Watch(after_epoch, before_step=rivals.amend_gradients)
     Loop(context, plan, config.learning_rate, task.device).run(state, teach, watch)
+    rivals.rest(resting=False)
     return rivals, state
+
+
+def compile_rivals(rivals: Rivals, config: RetrainConfig, device: torch.device) -> str:
+    """Let the networks be compiled when they are first called; return why not, or nothing."""
+    if config.method in LOOKING_AHEAD:
+        return f"retrain.compile has no effect with {config.method}, whose networks are functions of their weights."
+    said = [compile_members(learner.networks, device, "retrain") for learner in rivals.learners().values()]
+    return said[0]
+
+
+def rates_by_layer(rivals: Rivals, decay: float) -> dict[Tensor, float]:
+    """Scale the rate of an image network's weights by how far below the head their layer is."""
+    if decay == 1:
+        return {}
+    encoders = [part for part in rivals.live.modules() if isinstance(part, Encoder)]
+    steps = [(layer, depth) for e in encoders for depth, layer in enumerate(reversed(e.layers()), start=1)]
+    return {weight: decay**depth for layer, depth in steps for weight in layer.parameters()}
 
 
 def batches_of(task: Task, config: RetrainConfig, rivals: Rivals) -> Show:

@@ -1,9 +1,10 @@
 """Optimisers by name; weight decay spares biases and norms."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 MOMENTUM = 0.9
 
@@ -11,15 +12,21 @@ OptimiserName = Literal["sgd", "adamw", "lars"]
 
 
 def build_optimiser(
-    network: nn.Module, name: OptimiserName, learning_rate: float, weight_decay: float
+    network: nn.Module,
+    name: OptimiserName,
+    learning_rate: float,
+    weight_decay: float,
+    scales: Mapping[Tensor, float] | None = None,
 ) -> torch.optim.Optimizer:
-    """Build an optimiser over all trainable parameters of a network."""
-    trainable = [p for p in network.parameters() if p.requires_grad]
+    """Build an optimiser over all trainable parameters of a network; some may learn at a share of the rate."""
+    parts: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for p in network.parameters():
+        if p.requires_grad:
+            parts.setdefault(((scales or {}).get(p, 1.0), p.ndim <= 1), []).append(p)
     groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": some, "weight_decay": 0.0 if small else weight_decay, "scale": scale}
+        for (scale, small), some in sorted(parts.items(), key=lambda part: part[0])
     ]
-    groups = [group for group in groups if group["params"]]
     match name:
         case "sgd":
             return torch.optim.SGD(groups, lr=learning_rate, momentum=MOMENTUM, nesterov=True)
@@ -33,6 +40,6 @@ def build_optimiser(
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Set the learning rate of all groups."""
+    """Set the learning rate of all groups, to each its share."""
     for group in optimiser.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group["scale"]

@@ -64,7 +64,8 @@ def test_nothing_imports_tests_or_benchmarks() -> None:
 
 def test_every_imported_package_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    texts = [*project["dependencies"], *project["optional-dependencies"]["s3"]]
+    extras = project["optional-dependencies"]
+    texts = [*project["dependencies"], *extras["s3"], *extras["onnx"]]
     declared = {canonicalize_name(Requirement(text).name) for text in texts}
     distributions = metadata.packages_distributions()
     for package in PACKAGES:

@@ -32,12 +32,15 @@ def here(texts: list[str], extras: set[str]) -> list[Requirement]:
     return [r for r in found if r.marker is None or any(r.marker.evaluate({"extra": e}) for e in extras | {""})]
 
 
-DIRECT = here([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["s3"]], set())
+DIRECT = here(
+    [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["s3"], *PROJECT["optional-dependencies"]["onnx"]],
+    set(),
+)
 DIRECT_NAMES = sorted(canonicalize_name(r.name) for r in DIRECT)
 
 
 def run_time_dependencies() -> set[str]:
-    """Name everything that an installation of puriflow[s3] brings."""
+    """Name everything that an installation of puriflow[s3,onnx] brings."""
     found: set[str] = set()
     pending = list(DIRECT)
     while pending:

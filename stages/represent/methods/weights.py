@@ -4,123 +4,13 @@ features = backbone((centre square scaled − mean) / std), everything as the we
 layer, projectors and queues in the file are left out.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from pipeline.errors import ConfigError
-from stages.networks.backbones import Stem, build_backbone
-from stages.networks.encoder import Encoder, EncoderDescription
-from stages.networks.foreign import (
-    Fitted,
-    Tensors,
-    agrees_in_order,
-    faults_of,
-    fit_in_order,
-    fit_tensors,
-    read_tensors,
-)
-from stages.networks.preprocessing import HALF, IMAGENET, NONE, Channels, Preprocessing, own_preprocessing
-from stages.represent.brought import WeightsOptions
-from stages.represent.config import LEARNED_SIZE, RepresentConfig
-
-NAMED = 5  # left-out tensors to name
-
-
-@dataclass(frozen=True)
-class Brought:
-    """An encoder with weights from elsewhere, and what was done to fit them."""
-
-    encoder: Encoder
-    told: Mapping[str, Any]
+from stages.networks.bring import Brought, Wanted
+from stages.networks.bring import bring as bring_network
+from stages.represent.config import RepresentConfig
 
 
 def bring(config: RepresentConfig, path: Path) -> Brought:
     """Read weights from a file and make them an encoder."""
-    tensors = read_tensors(path)
-    if config.weights.match == "order" and path.suffix == ".safetensors":
-        raise ConfigError(
-            f"weights {path.name}: a safetensors file keeps no order.", "Bring the .pth, or match: names."
-        )
-    description = describe(config, "own")
-    fitted = fit(config, tensors, description, path.name)
-    if is_small_stem(fitted):
-        description = describe(config, "small")
-        fitted = fit(config, tensors, description, path.name)
-    encoder = Encoder(description)
-    encoder.backbone.load_state_dict(fitted.tensors)
-    refuse_infinite(encoder, path.name)
-    left = {"left_out": fitted.dropped[:NAMED], "left_out_count": len(fitted.dropped)}
-    told = {"tensors": len(fitted.tensors), "prefix": fitted.prefix, **left}
-    return Brought(encoder.eval(), told)
-
-
-def describe(config: RepresentConfig, stem: Stem) -> EncoderDescription:
-    """Settle backbone and preprocessing: what the user says, else what is known of the backbone."""
-    options, own = config.weights, own_preprocessing(config.backbone)
-    if own is None:
-        own = Preprocessing(LEARNED_SIZE, 1.0, "bilinear", *NONE)
-    mean, std = normalisation(options, own)
-    return EncoderDescription(
-        backbone=config.backbone, width=config.width, stem=stem, image_size=config.image_size or own.image_size,
-        crop=options.crop or own.crop, mean=mean, std=std, method=config.method,
-        interpolation=own.interpolation if options.interpolation == "own" else options.interpolation,
-    )  # fmt: skip
-
-
-def normalisation(options: WeightsOptions, own: Preprocessing) -> tuple[Channels, Channels]:
-    """Choose mean and spread of the channels."""
-    match options.normalise:
-        case "custom":
-            return options.mean, options.std
-        case "own":
-            return own.mean, own.std
-        case "imagenet" | "half" | "none":
-            return {"imagenet": IMAGENET, "half": HALF, "none": NONE}[options.normalise]
-
-
-def fit(config: RepresentConfig, tensors: Tensors, description: EncoderDescription, name: str) -> Fitted:
-    """Fit the tensors of a file to the backbone, or say what does not fit."""
-    options = config.weights
-    network, _ = build_backbone(config.backbone, description.image_size, config.width, description.stem)
-    by_order = options.match == "order"
-    if by_order and not agrees_in_order(tensors, network):
-        raise misfit(config, name, ["their shapes are not the backbone's, in its order"])
-    fitted = fit_in_order(tensors, network) if by_order else fit_tensors(tensors, network, options.prefix)
-    if description.stem == "own" and is_small_stem(fitted):
-        return fitted  # to be fitted again to the network with that stem
-    faults = faults_of(fitted, network)
-    if faults:
-        raise misfit(config, name, faults, agrees_in_order(tensors, network))
-    return fitted
-
-
-def misfit(config: RepresentConfig, name: str, faults: list[str], in_order: bool = False) -> ConfigError:
-    """Say what does not fit, and what probably would."""
-    hint = (
-        "All shapes agree in their order: if it is the same network under other names, set "
-        "represent.weights.match: order."
-        if in_order
-        else "Name the backbone and the image_size that they were trained with (represent.backbone, image_size)."
-    )
-    said = "; ".join(faults)
-    return ConfigError(f"weights {name} do not fit backbone '{config.backbone}': {said}.", hint)
-
-
-def is_small_stem(fitted: Fitted) -> bool:
-    """Tell whether a ResNet was trained with the stem for small images, a 3×3 convolution."""
-    first = fitted.tensors.get("conv1.weight")
-    return first is not None and first.ndim == 4 and first.shape[-1] == 3
-
-
-def refuse_infinite(encoder: Encoder, name: str) -> None:
-    """Refuse weights that are no numbers."""
-    broken = [n for n, value in encoder.state_dict().items() if not bool(torch.isfinite(value).all())]
-    if broken:
-        raise ConfigError(
-            f"weights {name} hold NaN or infinity in {len(broken)} tensors (first: '{broken[0]}').",
-            "Bring an earlier checkpoint of that training.",
-        )
+    return bring_network(Wanted(config.backbone, config.width, config.image_size, config.weights), path)

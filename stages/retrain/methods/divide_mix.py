@@ -28,6 +28,7 @@ class DivideMix(Learner):
     """Two networks that sort each other's labels."""
 
     views = 2
+    surveyed = ("right",)
     right: Tensor
 
     def __init__(self, setting: Setting, options: DivideMixOptions) -> None:

@@ -16,6 +16,7 @@ from stages.retrain.options import ElrOptions
 class Elr(Learner):
     """One network, and what it remembers of each row."""
 
+    remembered = ("memory",)
     memory: Tensor
 
     def __init__(self, setting: Setting, options: ElrOptions) -> None:

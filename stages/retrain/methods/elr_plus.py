@@ -20,6 +20,7 @@ from stages.retrain.slow_copy import SlowCopy
 class ElrPlus(Learner):
     """Two networks, their slow copies, and what each is told about every row."""
 
+    remembered = ("memory",)
     memory: Tensor
 
     def __init__(self, setting: Setting, options: ElrPlusOptions) -> None:

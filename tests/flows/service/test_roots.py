@@ -51,6 +51,10 @@ def test_side_tables_and_weights_are_judged_too(root: Path) -> None:
     represent = asked.represent.model_copy(update={"method": "weights", "weights": weights})
     with pytest.raises(UnsafeError, match=r"represent\.weights\.path"):
         check_paths(asked.model_copy(update={"represent": represent}), [root])
+    start = {"start_from": "weights", "backbone": "resnet18", "weights": weights}
+    retrain = asked.retrain.model_copy(update=start)
+    with pytest.raises(UnsafeError, match=r"retrain\.weights\.path"):
+        check_paths(asked.model_copy(update={"retrain": retrain}), [root])
 
 
 def test_a_file_that_is_not_there_is_said_at_once(root: Path) -> None:

@@ -110,10 +110,10 @@ def test_a_stop_while_predicting_keeps_what_was_trained(
 ) -> None:
     toy = features_toy()
     flag = StopFlag()
-    from stages.retrain import produce
+    from stages.retrain import write
 
-    original = produce.predict_all
-    monkeypatch.setattr(produce, "predict_all", lambda *a: (flag.request(15), original(*a))[1])
+    original = write.predict_all
+    monkeypatch.setattr(write, "predict_all", lambda *a: (flag.request(15), original(*a))[1])
     with pytest.raises(InterruptedRunError, match="a checkpoint is written"):
         retrain(toy, **QUICK, key="broken", stop=flag)
     monkeypatch.undo()

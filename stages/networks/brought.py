@@ -1,12 +1,14 @@
 """What a user says about weights that were trained elsewhere: the knobs alone, without torch."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from pipeline.config import MethodOptions
 from pipeline.datasets.config import OnePath, absolute
+
+LEARNED_SIZE: Final = 32  # pixels a side of what a small network learns from
 
 Channels = tuple[float, ...]
 
