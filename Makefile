@@ -1,25 +1,34 @@
 # puriflow: `make demo` shows it work, `make test` proves it; both set everything up themselves.
 #   PYTHON=python3.12   which Python makes the virtual environment (3.11, 3.12 or 3.13)
 #   MARKS=… ARGS=…      which tests, and any further arguments of pytest
+#   IMAGES=… IMAGE_BASE=… IMAGE_ARGS=…   which images, from which Python image, with which further arguments of docker build
+#   PURIFLOW_TEST_ENGINE=unix:///…       the container engine for images and their tests; default: docker's own
 
 PYTHON ?= python3
 MARKS ?= not slow and not gpu and not docker and not browser
 ARGS ?=
 WORKERS ?= 2
+IMAGES ?= flow stage
+IMAGE_BASE ?= python:3.11-slim-bookworm
+IMAGE_ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
+
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+COMMIT = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+ENGINE = $(if $(PURIFLOW_TEST_ENGINE),DOCKER_HOST=$(PURIFLOW_TEST_ENGINE))
 
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV CONDA_PREFIX PIP_USER PIP_TARGET PIP_PREFIX
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONNOUSERSITE := 1
 
 .DEFAULT_GOAL := all
-.PHONY: all help setup demo test check format versions docs bench clean
+.PHONY: all help setup demo test check format versions docs bench images test-containers clean
 
 all: check test  ## check, then test (what plain `make` does)
 
 help:  ## list these targets
-	@sed -nE 's/^([a-z]+):.*  ## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*  ## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 setup: $(READY)  ## make .venv and install everything, pinned by constraints.txt
 
@@ -46,6 +55,14 @@ docs: $(READY)  ## write docs/configuration.md from the configuration classes
 
 bench: $(READY)  ## rebuild the published tables (long)
 	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+images:  ## build the container images puriflow-flow and puriflow-stage
+	@for image in $(IMAGES); do \
+	  $(ENGINE) docker build $(IMAGE_ARGS) --file docker/Dockerfile --target $$image --tag puriflow-$$image:$(VERSION) \
+	    --build-arg BASE=$(IMAGE_BASE) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) . || exit 1; done
+
+test-containers: $(READY)  ## test the images and the docker pools (`make images` first)
+	@$(ENGINE) $(MAKE) --no-print-directory test MARKS=docker WORKERS=1
 
 clean:  ## remove the virtual environment, the caches and what the demo wrote
 	@rm -rf .venv build dist puriflow-demo ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -18,15 +18,30 @@ def command(
         ),
     ] = "",
     image: Annotated[
-        str, typer.Option("--image", metavar="NAME:TAG", help="Run flows as containers of this image, in docker pools")
+        str, typer.Option("--image", metavar="NAME:TAG", help="Run stages as containers of this image")
+    ] = "",
+    flow_image: Annotated[
+        str, typer.Option("--flow-image", metavar="NAME:TAG", help="The image of clean-dataset; default: the same")
+    ] = "",
+    namespace: Annotated[
+        str, typer.Option("--kubernetes", metavar="NAMESPACE", help="Make the containers jobs of a cluster")
     ] = "",
     volumes: Annotated[
-        list[str] | None, typer.Option("--volume", metavar="HOST:PATH[:ro]", help="What containers see of their host")
+        list[str] | None,
+        typer.Option("--volume", metavar="HOST:/PATH[:ro]", help="A folder of the host, or a claim of the cluster"),
     ] = None,
     environment: Annotated[
         list[str] | None,
         typer.Option("--env", metavar="NAME=VALUE", help="What containers are told, such as PURIFLOW_STORE=/store"),
     ] = None,
+    network: Annotated[str, typer.Option("--network", help="Docker network mode, such as host")] = "",
+    user: Annotated[
+        str, typer.Option("--user", metavar="UID:GID", help="To whom the files in the store will belong")
+    ] = "10001:10001",
+    memory: Annotated[str, typer.Option("--memory", metavar="SIZE", help="Of a stage: 16g; on Kubernetes 16Gi")] = "",
+    gpus: Annotated[
+        str, typer.Option("--gpus", metavar="N", help="For represent, embed, retrain: all, none, 1 …")
+    ] = "all",
     as_json: AsJson = False,
 ) -> None:
     """Bring a server's pools, deployments and automations up to date.
@@ -34,11 +49,17 @@ def command(
     Schedules that are there already stay as they are.
     """
     from flows.service.connection import API_ENV, connected
-    from flows.service.pools import Containers, pairs
+    from flows.service.containers import Containers
+    from flows.service.pools import pairs
     from flows.service.server import default_home, read_state
 
     api = api or (read_state(default_home()) or {}).get("api", "http://127.0.0.1:4200/api")
-    containers = Containers(image, tuple(volumes or ()), pairs(environment or ())) if image else None
+    told = pairs(environment or ())
+    containers = (
+        Containers(image, flow_image, tuple(volumes or ()), told, network, user, memory, gpus, namespace)
+        if image
+        else None
+    )
     with connected({API_ENV: api}) as client:
         from flows.service.automations import bring_automations
         from flows.service.deploy import deploy_all

@@ -13,8 +13,10 @@ from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyOp
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
+from flows.service.containers import Containers, container_template
 from flows.service.form import clean_form, stage_form
-from flows.service.pools import POOLS, Containers, Pool, docker_template, process_template
+from flows.service.kubernetes import job_template
+from flows.service.pools import POOLS, Pool, process_template
 from pipeline.errors import ConfigError
 
 PREFECT_YAML = Path(__file__).with_name("prefect.yaml")
@@ -35,8 +37,7 @@ def entries() -> Iterator[dict[str, Any]]:
 
 def bring_pool(client: SyncPrefectClient, pool: Pool, containers: Containers | None) -> None:
     """Create a pool, or give the one that is there today's template; its limit is the operator's."""
-    kind = "docker" if containers else "process"
-    made = docker_template(pool, containers) if containers else process_template()
+    kind, made = kind_and_template(pool, containers)
     try:
         there = client.read_work_pool(pool.name)
     except ObjectNotFound:
@@ -54,6 +55,15 @@ def bring_pool(client: SyncPrefectClient, pool: Pool, containers: Containers | N
             f"Delete it (`prefect work-pool delete {pool.name}`) and deploy again, or deploy for its type.",
         )
     client.update_work_pool(pool.name, WorkPoolUpdate(base_job_template=made, description=pool.purpose))
+
+
+def kind_and_template(pool: Pool, containers: Containers | None) -> tuple[str, dict[str, Any]]:
+    """Choose what a pool's runs are: processes of its worker, containers or jobs of a cluster."""
+    if containers is None:
+        return "process", process_template()
+    if containers.namespace:
+        return "kubernetes", job_template(pool, containers)
+    return "docker", container_template(pool, containers)
 
 
 def bring_deployment(client: SyncPrefectClient, entry: dict[str, Any]) -> str:

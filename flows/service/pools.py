@@ -10,11 +10,6 @@ KEPT: dict[str, str] = {  # in the environment of every flow run
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     "DO_NOT_TRACK": "1",
 }
-SECURE: dict[str, Any] = {
-    "privileged": False,
-    "container_create_kwargs": {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"], "shm_size": "8g"},
-}
-GPU = {"device_requests": [{"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}]}
 
 
 @dataclass(frozen=True)
@@ -25,40 +20,19 @@ class Pool:
     purpose: str
     limit: int | None = None
     gpu: bool = False
+    stages: bool = True  # else it holds the runs of clean-dataset
 
 
 POOLS = (
-    Pool("puriflow-flows", "Runs of clean-dataset. They wait for their stages and need next to nothing."),
+    Pool("puriflow-flows", "Runs of clean-dataset. They wait for their stages and need next to nothing.", stages=False),
     Pool("puriflow-cpu", "ingest, purify and report.", limit=2),
     Pool("puriflow-gpu", "represent, embed and retrain: one at a time, with the GPUs.", limit=1, gpu=True),
 )
 
 
-@dataclass(frozen=True)
-class Containers:
-    """How runs become containers: the image, what it sees of the host, what it is told."""
-
-    image: str
-    volumes: tuple[str, ...] = ()
-    environment: tuple[tuple[str, str], ...] = ()
-
-
 def process_template() -> dict[str, Any]:
     """Run flows as processes of the worker: nothing in it is a variable, the worker's environment is theirs."""
     return template({"env": KEPT, "stream_output": False})
-
-
-def docker_template(pool: Pool, containers: Containers) -> dict[str, Any]:
-    """Run flows as containers without capabilities; image, volumes and privileges are no variables."""
-    create = {**SECURE["container_create_kwargs"], **(GPU if pool.gpu else {})}
-    reschedule = {"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule"}  # else a stopped host kills without a word
-    return template(
-        {
-            "image": containers.image, "image_pull_policy": "IfNotPresent", "networks": [], "auto_remove": True,
-            "volumes": list(containers.volumes), "privileged": SECURE["privileged"], "stream_output": False,
-            "env": {**KEPT, **reschedule, **dict(containers.environment)}, "container_create_kwargs": create,
-        }
-    )  # fmt: skip
 
 
 def template(configuration: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import yaml
 from flows.catalogue import STAGES
 from flows.document import merge, read_profile
 from flows.service.form import clean_form, stage_form
-from flows.service.pools import POOLS, Containers, docker_template, process_template
+from flows.service.pools import POOLS
 
 ROOT = Path(__file__).parents[3]
 FILE = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
@@ -72,18 +72,3 @@ def test_every_entrypoint_is_a_flow() -> None:
     for entry in DEPLOYMENTS.values():
         module, _, name = entry["entrypoint"].rpartition(".")
         assert isinstance(getattr(importlib.import_module(module), name), Flow)
-
-
-def test_no_form_reaches_command_image_volumes_or_environment() -> None:
-    containers = Containers("puriflow:1", ("/data:/data:ro",), (("PURIFLOW_STORE", "/store"),))
-    for template in (process_template(), *(docker_template(pool, containers) for pool in POOLS)):
-        assert template["variables"]["properties"] == {}
-        assert "{{" not in str(template["job_configuration"])
-
-
-def test_containers_have_no_capabilities_and_only_the_gpu_pool_has_gpus() -> None:
-    for pool in POOLS:
-        made = docker_template(pool, Containers("puriflow:1"))["job_configuration"]
-        assert made["privileged"] is False
-        assert made["container_create_kwargs"]["cap_drop"] == ["ALL"]
-        assert ("device_requests" in made["container_create_kwargs"]) == pool.gpu
