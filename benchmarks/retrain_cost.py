@@ -54,7 +54,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     batch, learners = batch_of(), {}
-    chosen = {**{m: (m, {}) for m in get_args(Method)}, **VARIANTS}
+    chosen = {**{m: (m, {}) for m in get_args(Method) if m != "outside"}, **VARIANTS}
     for name, (method, more) in chosen.items():
         config = RetrainConfig.model_validate({"method": method, **more})
         learner = build_learner(Setting(network, ROWS, CLASSES, 0.4), config)
