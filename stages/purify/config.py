@@ -146,7 +146,7 @@ class PurifyConfig(StageConfig):
         2.0, ge=0.0, le=1e6, title="Calibration ridge", description="Pull of the three calibration weights to (1, 1, 0)"
     )
     relabel_cost: float = Field(
-        0.2,
+        0.05,
         ge=0.0,
         le=1.0,
         title="Cost of relabelling",

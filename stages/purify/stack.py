@@ -10,8 +10,9 @@ in the logits of T, R − diag(Σ_c R) T with R = Σ r_i ⊗ g_i + P (forward co
 is learned too).
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ FREE_CLASSES = 100  # above that A_m is a multiple of I: the labels do not tell 
 HELD = 5  # every so many rows are held out while the penalty is chosen
 CHOOSING_STEPS, AGAIN_STEPS = 25, 10
 LOOSE = 0.1  # precision of a_m: so that classes that are quite apart do not send it to infinity
+TURNS, MATRIX_STEPS = 3, 5  # of weights and T, and of T in each
 CLOSE = 0.5  # nats: penalties that do as well as the best, of which the stiffest is taken
 CURVATURE = 0.1  # of p(1 − p): what the search takes for the second derivative of the likelihood
 
@@ -75,7 +77,27 @@ class Search:
 
 
 def fit_stack(blocks: Tensor, given: Tensor, prior: Prior, search: Search) -> Stack:
-    """Fit the stack to blocks [M, n, K] of rows with given labels [n]."""
+    """Fit the stack to blocks [M, n, K] of rows with given labels [n].
+
+    Of many classes weights and T take turns: together they would be K² numbers to search among.
+    """
+    if prior.fixed or blocks.shape[2] <= FREE_CLASSES:
+        return _climb(blocks, given, prior, search)
+    stack = search.start
+    held = prior if stack is None else replace(prior, matrix=stack.log_matrix.exp().to(prior.matrix.dtype))
+    for _ in range(TURNS):
+        held = replace(held, fixed=True)
+        stack = _climb(blocks, given, held, Search(search.ridge, math.ceil(search.steps / TURNS), stack))
+        log_matrix = fit_matrix(stack.log_beliefs(blocks), given, replace(held, fixed=False), MATRIX_STEPS)
+        held, stack = (
+            replace(held, matrix=log_matrix.exp().to(held.matrix.dtype)),
+            replace(stack, log_matrix=log_matrix),
+        )
+    assert stack is not None  # TURNS ≥ 1
+    return stack
+
+
+def _climb(blocks: Tensor, given: Tensor, prior: Prior, search: Search) -> Stack:
     problem = _Problem(blocks, given, prior, search)
     found, _, _ = fmin_l_bfgs_b(
         problem.value_and_gradient, problem.first(), maxiter=search.steps, m=12, factr=1e5, pgtol=1e-7
@@ -94,9 +116,12 @@ class Choice:
 def choose_ridge(
     labelled: tuple[Tensor, Tensor], prior: Prior, ridges: Sequence[float], earlier: Choice | None = None
 ) -> Choice:
-    """Choose among penalties; of those that do as well the stiffest. `labelled`: blocks [M, n, K], given labels [n]."""
+    """Choose among penalties; of those that do as well the stiffest. `labelled`: blocks [M, n, K], given labels [n].
+
+    Of many classes there is nothing to choose: all weights are multiples of I, which no penalty holds.
+    """
     blocks, given = labelled
-    if len(ridges) == 1 or blocks.shape[1] < HELD:
+    if len(ridges) == 1 or blocks.shape[1] < HELD or blocks.shape[2] > FREE_CLASSES:
         return Choice(max(ridges), {})
     held = torch.arange(blocks.shape[1], device=given.device) % HELD == 0
     stacks = {}

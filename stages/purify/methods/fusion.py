@@ -18,7 +18,7 @@ from stages.purify.evidence import Scored, gather_evidence
 from stages.purify.prior import class_shares
 from stages.purify.sample import Sample, Views, few_rows
 from stages.purify.scores import Scores
-from stages.purify.stack import Choice, Prior, Search, Stack, choose_ridge, fit_matrix, fit_stack
+from stages.purify.stack import FREE_CLASSES, Choice, Prior, Search, Stack, choose_ridge, fit_matrix, fit_stack
 from stages.purify.transition import Learned, Transition, one_hot, symmetric_matrix
 
 MOST_STACKED = 100_000  # rows that the stack is fitted to
@@ -26,7 +26,7 @@ NUMBERS = 50_000_000  # numbers those rows may hold
 FEWEST = 2  # rows with a given label
 FEW = 20_000  # rows that choose the stiffness, and that T of each view is learned from
 MOST_BELIEFS = 400_000_000  # rows × classes that are kept from round to round
-FIRST_STEPS, STEPS, MATRIX_STEPS = 40, 15, 30
+FIRST_STEPS, STEPS, MATRIX_STEPS, FEW_STEPS = 40, 15, 30, 5
 STRONGEST = 1000.0  # rows that the symmetric part of the prior of T may be worth
 
 
@@ -54,7 +54,8 @@ def fit(scores: Scores, views: Views, options: FusionOptions) -> Fusion:
     log_beliefs, given = last.stack.log_beliefs(last.blocks[:, last.few]), sample.given[last.rows[last.few]]
     share = len(given) / max(len(last.rows), 1)
     scaled = [replace(prior, pairs=share * prior.pairs) for prior in priors]
-    learned = [Learned(fit_matrix(log_beliefs, given, prior, MATRIX_STEPS)) for prior in scaled]
+    steps = MATRIX_STEPS if sample.classes <= FREE_CLASSES else FEW_STEPS
+    learned = [Learned(fit_matrix(log_beliefs, given, prior, steps)) for prior in scaled]
     return Fusion(last.scored, last.stack, learned)
 
 
