@@ -1,5 +1,6 @@
 """What a comparison leaves in a folder: a table for people, two for programs, and a plot."""
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -54,7 +55,7 @@ def cell(line: Line) -> str:
     return f"{mean} ± {100 * line.spread:.1f}" if line.seeds > 1 else mean
 
 
-def draw(path: Path, lines: Sequence[Line], label: str) -> None:
+def draw(file: Path | io.BytesIO, lines: Sequence[Line], label: str) -> None:
     """Draw mean ± spread, a row for each method, a colour for each kind of labels."""
     from matplotlib.figure import Figure as Picture
 
@@ -75,4 +76,4 @@ def draw(path: Path, lines: Sequence[Line], label: str) -> None:
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(kinds))
-    picture.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
+    picture.savefig(file, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})

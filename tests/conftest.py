@@ -55,6 +55,7 @@ class Page:
 
     def __init__(self, socket: Any) -> None:
         self._socket, self._number, self.complaints = socket, 0, list[str]()
+        self._home = "file:"  # where it may fetch from, besides what stands in the page itself
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
@@ -76,18 +77,25 @@ class Page:
             answer = {"id": 0, "method": "Page.handleJavaScriptDialog", "params": {"accept": True}}
             self._socket.send(json.dumps(answer))
         url = params.get("request", {}).get("url", "")
-        if said["method"] == "Network.requestWillBeSent" and not url.startswith(("file:", "data:", "blob:")):
+        if said["method"] == "Network.requestWillBeSent" and not url.startswith((self._home, "data:", "blob:")):
             self.complaints.append(f"request: {url}")
 
-    def open(self, path: Path, width: int = 1280, height: int = 900) -> None:
+    def open(self, place: Path | str, width: int = 1280, height: int = 900) -> None:
+        """Open a file, or an address whose host it may ask then."""
+        url = place if isinstance(place, str) else place.as_uri()
+        self._home = "file:" if isinstance(place, Path) else "/".join(url.split("/", 3)[:3])
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", **size)
-        self.call("Page.navigate", url=path.as_uri())
-        for _ in range(600):
-            if self.run("document.readyState === 'complete' && location.protocol === 'file:'"):
-                return
+        self.call("Page.navigate", url=url)
+        self.wait(f"document.readyState === 'complete' && location.href.startsWith({json.dumps(self._home)})")
+
+    def wait(self, script: str, seconds: float = 240) -> Any:
+        """Wait until a script finds something."""
+        deadline = time.monotonic() + seconds
+        while not (found := self.run(script)):
+            assert time.monotonic() < deadline, f"it never came: {script}"
             time.sleep(0.1)
-        pytest.fail(f"{path} never came up")
+        return found
 
     def run(self, script: str) -> Any:
         found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)

@@ -27,6 +27,9 @@ def command(
     ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen at; others need an auth string")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of UI and API")] = 4200,
+    url: Annotated[
+        str, typer.Option("--url", metavar="URL", help="Where browsers find it, if a proxy stands before it")
+    ] = "",
     database: Annotated[
         str,
         typer.Option(
@@ -50,7 +53,8 @@ def command(
     from pipeline.store import open_store
 
     place = Place(open_store(store or str(Path(STORE_FOLDER).absolute())).url, tuple(data or [Path.cwd()]))
-    server = Server((home or default_home()).absolute(), host, port, database, os.environ.get(AUTH_ENV, ""))
+    auth = os.environ.get(AUTH_ENV, "")
+    server = Server((home or default_home()).absolute(), host, port, database, auth, url.rstrip("/"))
     console = errors()
     with only_one(server.home) as first:
         if first:
@@ -62,14 +66,15 @@ def command(
 def announce(server: "Server", place: "Place", names: list[str], as_json: bool) -> None:
     """Say where the service is and what it has."""
     record: dict[str, Any] = {
-        "url": server.url, "api": server.api, "store": place.store, "data": [str(r.absolute()) for r in place.roots],
-        "deployments": names, "pid": os.getpid(), "home": str(server.home),
+        "url": server.public or server.url, "api": server.api, "store": place.store,
+        "data": [str(r.absolute()) for r in place.roots], "deployments": names, "pid": os.getpid(),
+        "home": str(server.home),
     }  # fmt: skip
 
     def render(console: Console) -> None:
         from flows.cli.results import render_facts
 
-        say(console, f"\npuriflow is up: {server.url}\n", "bold")
+        say(console, f"\npuriflow is up: {record['url']}\n", "bold")
         kept = {"store": place.store, "data": ", ".join(record["data"]), "logs": str(server.home / "logs")}
         render_facts(console, {**kept, "deployments": ", ".join(names)})
         say(console, "\nDeployments → quick → Run → Custom run, fill in the dataset. Ctrl-C here stops everything.")

@@ -19,6 +19,7 @@ WEBHOOK_ENV = "PURIFLOW_WEBHOOK"
 WEBHOOK_BLOCK = "puriflow-webhook"
 HEARTBEAT = "prefect.flow-run.heartbeat"
 SILENT_SECONDS = 90
+PARENTS = ["clean-dataset", "compare-methods"]
 ENDS = {f"prefect.flow-run.{state}" for state in ("Completed", "Cached", "Failed", "Cancelled", "Crashed")}
 MESSAGE = """\
 {"text": {{ (flow_run.name ~ " ended " ~ flow_run.state.name ~ ": " ~ (flow_run.state.message or "see its log") \
@@ -92,11 +93,14 @@ def messages() -> Iterator[AutomationCore]:
     block = Webhook(method="POST", url=SecretStr(url)).save(WEBHOOK_BLOCK, overwrite=True)
     yield AutomationCore(
         name="puriflow: send word of failures",
-        description=f"Posts one message for a failed run of clean-dataset to the address in {WEBHOOK_ENV}.",
+        description=f"Posts one message for every failed run, not for its stages, to the address in {WEBHOOK_ENV}.",
         trigger=EventTrigger(
             expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
             match={"prefect.resource.id": ["prefect.flow-run.*"]},
-            match_related={"prefect.resource.role": "flow", "prefect.resource.name": "clean-dataset"},
+            match_related={
+                "prefect.resource.role": "flow",
+                "prefect.resource.name": PARENTS,
+            },
             posture=Posture.Reactive,
             threshold=1,
         ),

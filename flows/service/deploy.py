@@ -14,13 +14,12 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from flows.service.containers import Containers, container_template
-from flows.service.form import clean_form, stage_form
+from flows.service.form import flow_and_form
 from flows.service.kubernetes import job_template
 from flows.service.pools import POOLS, Pool, process_template
 from pipeline.errors import ConfigError
 
 PREFECT_YAML = Path(__file__).with_name("prefect.yaml")
-CLEAN = "flows.clean.clean_dataset"
 
 
 def deploy_all(client: SyncPrefectClient, containers: Containers | None = None) -> list[str]:
@@ -68,7 +67,7 @@ def kind_and_template(pool: Pool, containers: Containers | None) -> tuple[str, d
 
 def bring_deployment(client: SyncPrefectClient, entry: dict[str, Any]) -> str:
     """Create or update one deployment; schedules that are there already stay as people left them."""
-    flow = flow_name(entry)
+    flow, make_form = flow_and_form(entry)
     name = f"{flow}/{entry['name']}"
     client.create_deployment(
         flow_id=client.create_flow_from_name(flow),
@@ -80,18 +79,13 @@ def bring_deployment(client: SyncPrefectClient, entry: dict[str, Any]) -> str:
         work_pool_name=entry["work_pool"]["name"],
         job_variables=entry["work_pool"].get("job_variables"),
         parameters=entry.get("parameters"),
-        parameter_openapi_schema=clean_form() if entry["entrypoint"] == CLEAN else stage_form(),
+        parameter_openapi_schema=make_form(),
         enforce_parameter_schema=True,
         schedules=schedules_of(client, name) or [schedule(one) for one in entry.get("schedules", [])],
         pull_steps=[],
         **limits(entry),
     )
     return name
-
-
-def flow_name(entry: dict[str, Any]) -> str:
-    """Name the flow of an entry without importing it."""
-    return "clean-dataset" if entry["entrypoint"] == CLEAN else str(entry["entrypoint"].rpartition(".")[2])
 
 
 def limits(entry: dict[str, Any]) -> dict[str, Any]:

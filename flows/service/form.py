@@ -1,11 +1,13 @@
 """The form in the Prefect UI: the document's own schema, in the shape that the UI shows well."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from flows.compare import LABELS
 from flows.document import SEEDED, CleanRequest
+from stages.retrain.config import VERSIONS
 
 ORDER = ("dataset", "title", "represent", "embed", "purify", "retrain", "report", "publish", "seed")
 FIRST = ("name", "kind", "path", "columns", "trusted", "table", "features", "class_names")  # what most datasets need
@@ -16,6 +18,32 @@ RUN_FIELD = {
     "type": "string",
     "default": "",
     "maxLength": 80,
+}
+GRID: dict[str, dict[str, Any]] = {  # of a comparison
+    "methods": {
+        "title": "Methods",
+        "description": "Methods of retrain to train side by side",
+        "type": "array",
+        "items": {"type": "string", "enum": list(VERSIONS)},
+        "uniqueItems": True,
+        "default": ["cross_entropy", "elr"],
+    },
+    "labels": {
+        "title": "Labels",
+        "description": "What to train each of them on",
+        "type": "array",
+        "items": {"type": "string", "enum": list(LABELS)},
+        "uniqueItems": True,
+        "default": list(LABELS),
+    },
+    "seeds": {
+        "title": "Seeds",
+        "description": "How often to train each, with other seeds",
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 100,
+        "default": 3,
+    },
 }
 SECTION_SEED = {"description": "Empty: the seed of the document", "position": 1000}
 NOTHING: tuple[Any, ...] = (None, "", [], {})
@@ -33,14 +61,35 @@ def stage_form() -> dict[str, Any]:
     return made
 
 
+def compare_form() -> dict[str, Any]:
+    """Describe the parameters of a comparison: the document up to retrain, and the grid."""
+    kept = {name: CleanRequest.model_fields[name] for name in ORDER if name not in ("report", "publish")}
+    made = form(kept, required=["dataset"])
+    boxes = made["properties"]
+    made["properties"] = placed({"dataset": boxes["dataset"], **GRID, **boxes})
+    return made
+
+
+PARENTS = {  # entrypoint → name of the flow, its form; all others are stages
+    "flows.clean.clean_dataset": ("clean-dataset", clean_form),
+    "flows.service.compare.compare_methods": ("compare-methods", compare_form),
+}
+
+
+def flow_and_form(entry: dict[str, Any]) -> tuple[str, Callable[[], dict[str, Any]]]:
+    """Name the flow of a deployment, and what writes its form, without importing it."""
+    entrypoint = str(entry["entrypoint"])
+    return PARENTS.get(entrypoint, (entrypoint.rpartition(".")[2], stage_form))
+
+
 def form(fields: Mapping[str, Any], required: list[str]) -> dict[str, Any]:
     """Write the schema that a deployment carries: nothing to look up, no unions, every field in its place."""
     whole = TypeAdapter(CleanRequest).json_schema()
     shown = {name: simple(whole["properties"][name], whole["$defs"]) for name in fields}
     boxes = shown["dataset"]["properties"]
     shown["dataset"]["properties"] = placed({name: boxes[name] for name in dict.fromkeys((*FIRST, *boxes))})
-    for name in SEEDED:
-        if "seed" in shown[name]["properties"]:
+    for name in shown:
+        if name in SEEDED and "seed" in shown[name]["properties"]:
             shown[name]["properties"]["seed"] |= SECTION_SEED
             shown[name]["properties"]["seed"].pop("default", None)
     return {"title": "Parameters", "type": "object", "properties": placed(shown), "required": required}

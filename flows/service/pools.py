@@ -24,7 +24,7 @@ class Pool:
 
 
 POOLS = (
-    Pool("puriflow-flows", "Runs of clean-dataset. They wait for their stages and need next to nothing.", stages=False),
+    Pool("puriflow-flows", "Runs of clean-dataset and compare-methods: they wait for their stages.", stages=False),
     Pool("puriflow-cpu", "ingest, purify and report.", limit=2),
     Pool("puriflow-gpu", "represent, embed and retrain: one at a time, with the GPUs.", limit=1, gpu=True),
 )

@@ -4,6 +4,7 @@ import fcntl
 import ipaddress
 import json
 import os
+import re
 import socket
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ AUTH_ENV = "PREFECT_SERVER_API_AUTH_STRING"
 DATABASE_ENV = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 STATE_FILE = "up.json"
 LOCK_FILE = "up.lock"
+PUBLIC = re.compile(r"https?://[^/@\s]+")
 DRIVERS = ("postgresql+asyncpg", "sqlite+aiosqlite")
 
 QUIET = {  # no calls outside, nothing to sell; the other UI calls an analytics host whatever it is told
@@ -48,6 +50,7 @@ class Server:
     port: int = 4200
     database: str = ""
     auth: str = ""
+    public: str = ""  # where browsers find it, if a proxy stands before it
 
     @property
     def url(self) -> str:
@@ -67,6 +70,8 @@ class Server:
                 f"host {self.host} can be reached by others, who could run anything here.",
                 f"Set {AUTH_ENV}=user:password in the environment (never on a command line), or leave --host out.",
             )
+        if self.public and not PUBLIC.fullmatch(self.public):
+            raise ConfigError("--url does not fit.", "Write https://name, without a path and a password.")
         scheme = urlsplit(self.database).scheme
         if self.database and scheme not in DRIVERS:
             raise ConfigError(
@@ -80,10 +85,11 @@ class Server:
             **QUIET,
             "PREFECT_HOME": str(self.home / "prefect"),
             "PREFECT_API_URL": self.api,
-            "PREFECT_UI_URL": self.url,
+            "PREFECT_UI_URL": self.public or self.url,
+            "PREFECT_UI_API_URL": f"{self.public}/api" if self.public else "/api",  # of whatever host a page is from
             "PREFECT_SERVER_API_HOST": self.host,
             "PREFECT_SERVER_API_PORT": str(self.port),
-            "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": self.url,
+            "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": self.public or self.url,
         }
         if self.database:
             told[DATABASE_ENV] = self.database

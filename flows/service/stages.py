@@ -6,12 +6,12 @@ from prefect import Flow, flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.child import Children
 from flows.inline import ChildProcesses
 from flows.run import RecordedStages
 from flows.service.endings import ended
 from flows.service.form import filled_in, stage_form
 from flows.service.naming import run_name
+from flows.service.programs import StagePrograms
 from flows.service.surroundings import confined
 from flows.service.walk import asked, lookup_of, named_run, run_one
 from flows.service.watching import StageView
@@ -29,7 +29,7 @@ def run_stage(stage: str, document: dict[str, Any], run: str) -> State[Any]:
     request = asked(document if "dataset" in document or not earlier else earlier.document, surroundings)
     name = request.dataset.name
     record = earlier or begin_run(store, name, request.title, request.model_dump(mode="json"))
-    view, children = StageView(stage, name), Children()
+    view, children = StageView(stage, name), StagePrograms()
     with store.work("stage") as work, children.listening():
         make = ChildProcesses(children, work, view, surroundings.resources)
         stages = RecordedStages(lookup_of(store, request, earlier), record, make, view, 1)

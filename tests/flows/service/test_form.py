@@ -7,11 +7,12 @@ from typing import Any
 import jsonschema
 import pytest
 
+from flows.compare import grid_of
 from flows.document import CleanRequest, check_document
-from flows.service.form import ORDER, clean_form, filled_in, stage_form
+from flows.service.form import GRID, ORDER, clean_form, compare_form, filled_in, stage_form
 
 LARGEST = 512_000  # bytes of parameters that Prefect takes
-FORMS = {"clean": clean_form(), "stage": stage_form()}
+FORMS = {"clean": clean_form(), "compare": compare_form(), "stage": stage_form()}
 PHOTOS = {"dataset": {"name": "photos", "kind": "image_folder", "path": ["photos"]}}
 
 
@@ -80,6 +81,14 @@ def test_what_does_not_fit_is_refused_in_the_form(wrong: dict[str, Any]) -> None
         jsonschema.validate(wrong, schema)
 
 
+def test_a_comparison_needs_nothing_but_a_dataset() -> None:
+    jsonschema.validate(PHOTOS, compare_form())
+    grid = {name: field["default"] for name, field in compare_form()["properties"].items() if name in GRID}
+    assert grid_of(**grid, first=0)
+    with pytest.raises(jsonschema.ValidationError, match="'wishing' is not one of"):
+        jsonschema.validate({**PHOTOS, "methods": ["wishing"]}, compare_form())
+
+
 def test_a_form_whose_boxes_were_only_opened_says_nothing() -> None:
     empty = {
         "trusted": {"path": [], "columns": {"sample_id": "", "given_label": [""]}},
@@ -105,7 +114,10 @@ def test_parameters_stay_far_below_what_prefect_takes() -> None:
 def test_the_flows_take_what_their_forms_say() -> None:
     from flows.clean import clean_dataset
     from flows.service import stages
+    from flows.service.compare import compare_methods
 
+    assert set(inspect.signature(compare_methods.fn).parameters) == set(compare_form()["properties"])
+    assert compare_methods.parameters.model_dump_for_openapi()["properties"] == compare_form()["properties"]
     assert set(inspect.signature(clean_dataset.fn).parameters) == set(clean_form()["properties"])
     assert clean_dataset.parameters.model_dump_for_openapi()["properties"] == clean_form()["properties"]
     for name in ("ingest", "represent", "embed", "purify", "retrain", "report"):

@@ -9,7 +9,7 @@ import yaml
 
 from flows.catalogue import STAGES
 from flows.document import merge, read_profile
-from flows.service.form import clean_form, stage_form
+from flows.service.form import PARENTS, flow_and_form
 from flows.service.pools import POOLS
 
 ROOT = Path(__file__).parents[3]
@@ -38,7 +38,7 @@ def test_profiles_are_those_of_the_command_line_and_publish(profile: str) -> Non
 
 def test_runs_of_the_recipe_have_a_pool_of_their_own() -> None:
     pools = {name: entry["work_pool"]["name"] for name, entry in DEPLOYMENTS.items()}
-    parents = {pools[name] for name in CLEAN}
+    parents = {pools[name] for name, entry in DEPLOYMENTS.items() if entry["entrypoint"] in PARENTS}
     assert parents == {"puriflow-flows"}
     assert not parents & {pools[stage] for stage in DEPLOYED}
     assert set(pools.values()) == {pool.name for pool in POOLS}
@@ -57,10 +57,10 @@ def test_example_schedules_are_off_and_overlaps_are_cancelled() -> None:
 
 
 def test_the_parameters_of_every_deployment_and_schedule_fit_its_form() -> None:
-    for name, entry in DEPLOYMENTS.items():
-        schema = clean_form() if name in CLEAN else stage_form()
+    for entry in DEPLOYMENTS.values():
+        schema = {**flow_and_form(entry)[1](), "additionalProperties": False}
         given = entry.get("parameters") or {}
-        jsonschema.validate({**EXAMPLE, **given}, schema)
+        jsonschema.validate({**EXAMPLE, **given}, schema)  # none that its flow does not take
         for one in entry.get("schedules", []):
             jsonschema.validate({**given, **one["parameters"]}, schema)
 

@@ -50,6 +50,16 @@ def test_the_address_can_be_opened(tmp_path: Path, host: str, url: str) -> None:
     assert Server(tmp_path, host=host).url == url
 
 
+def test_behind_a_proxy_pages_links_and_origins_are_those_of_the_proxy(tmp_path: Path) -> None:
+    told = Server(tmp_path, public="https://puriflow.example.org").environment()
+    assert told["PREFECT_UI_URL"] == told["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"] == "https://puriflow.example.org"
+    assert told["PREFECT_UI_API_URL"] == "https://puriflow.example.org/api"
+    assert told["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"  # workers beside it need no proxy
+    for unfit in ("puriflow.example.org", "https://me:secret@x.org", "https://x.org/prefect"):
+        with pytest.raises(ConfigError, match="without a path and a password"):
+            Server(tmp_path, public=unfit).check()
+
+
 def test_what_is_written_down_holds_no_secret(tmp_path: Path) -> None:
     server = Server(tmp_path, auth="user:word", database="sqlite+aiosqlite:///x")
     write_state(server, {"store": "/store"})
