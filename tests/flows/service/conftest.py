@@ -146,7 +146,7 @@ def serving(home: Path, data: Path, environment: Mapping[str, str] | None = None
             process.stdout.close()
 
 
-LONG = 400  # epochs: some twenty seconds of training on an idle machine
+LONG = 150  # epochs: some seconds of training on an idle machine
 
 
 def eventually(what: Callable[[], Any], seconds: float = PATIENCE) -> Any:
