@@ -13,6 +13,7 @@ import argparse
 import importlib
 import io
 import json
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from flows import inline
 from flows.catalogue import STAGES
 from flows.child import Children, OnProgress
 from flows.cli import main as puriflow
-from flows.demo import stratified, write_demo
+from flows.demo import write_demo
 from pipeline.artifacts import Ref
 from pipeline.labels import LABELS_FILE, read_labels
 from pipeline.noise import inject
@@ -104,7 +105,7 @@ def words(data: Path) -> Rows:
     letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), min_df=3, sublinear_tf=True)
     spelled = TruncatedSVD(50, random_state=0).fit_transform(letters.fit_transform(table["token"]))
     values = np.hstack([vectors[before], vectors[own], vectors[after], spelled]).astype(np.float32)
-    keep = table["split"].notna().to_numpy()
+    keep = table["split"].notna().to_numpy().copy()
     keep[np.flatnonzero(table["split"] == "train")[8000:]] = False
     return with_noise(table[keep].reset_index(drop=True), values[keep])
 
@@ -172,8 +173,8 @@ def write_set(name: str, folder: Path, data: Path) -> tuple[Path, dict[str, int]
     chosen = SETS[name]
     made = chosen.rows(data)
     table, truth = made.table, made.table["truth"].to_numpy()
-    told = stratified(truth, (table["split"] == "train").to_numpy(), np.random.default_rng(0), number=chosen.trusted)
-    checked = table.loc[told, ["id", "truth"]].rename(columns={"truth": "label"})
+    checked = table.loc[draw_trusted(truth, (table["split"] == "train").to_numpy(), chosen.trusted), ["id", "truth"]]
+    checked = checked.rename(columns={"truth": "label"})
     write(folder / "checked.csv", checked.to_csv(index=False).encode())
     dataset: dict[str, Any] = {"name": name, "columns": WHO, "trusted": {
         "path": "checked.csv", "columns": {"sample_id": "id", "trusted_label": "label"}}}  # fmt: skip
@@ -189,6 +190,13 @@ def write_set(name: str, folder: Path, data: Path) -> tuple[Path, dict[str, int]
     write(folder / "rows.parquet", rows.to_parquet())
     write(folder / "clean.yaml", yaml.safe_dump({"dataset": dataset, **chosen.sections}, sort_keys=False).encode())
     return folder / "clean.yaml", dict(zip(table["id"], truth.tolist(), strict=True))
+
+
+def draw_trusted(truth: np.ndarray, allowed: np.ndarray, number: int) -> np.ndarray:
+    """Draw some rows of every class, all where there are fewer."""
+    generator = np.random.default_rng(0)
+    of = [np.flatnonzero(allowed & (truth == label)) for label in np.unique(truth)]
+    return np.sort(np.concatenate([generator.choice(rows, min(number, len(rows)), replace=False) for rows in of]))
 
 
 def write(path: Path, content: bytes) -> None:
@@ -211,9 +219,18 @@ def labels_right(store: Path, model: str, truth: dict[str, int]) -> dict[str, fl
 class Inside(Children):
     """Stages in this process: the same programs, without loading torch anew for each cell."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.flag = StopFlag()
+
     def run(self, request: StageRequest, on_progress: OnProgress) -> None:
+        self._stop_if_asked()
         produce = importlib.import_module(f"stages.{request.stage}.produce").produce
-        attempt(request, STAGES[request.stage].config_type, produce, StopFlag())
+        attempt(request, STAGES[request.stage].config_type, produce, self.flag)
+
+    def ask_to_stop(self, number: int = signal.SIGTERM) -> None:
+        self.flag.request(number)
+        self._signal = number
 
 
 def compare(name: str, options: argparse.Namespace) -> None:

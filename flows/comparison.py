@@ -5,9 +5,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.compare import Figure, Line, lines_of
 from flows.quantities import count
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLOURS = {"given": "#b8481f", "purified": "#2c6e7f"}
 TABLE, RECORD, CELLS, PLOT = "compare.md", "compare.json", "compare.parquet", "compare.png"
@@ -59,10 +63,15 @@ def draw(file: Path | io.BytesIO, lines: Sequence[Line], label: str) -> None:
     """Draw mean ± spread, a row for each method, a colour for each kind of labels."""
     from matplotlib.figure import Figure as Picture
 
+    picture = Picture(figsize=(7, 1.2 + 0.45 * len({line.method for line in lines})))
+    draw_on(picture.add_subplot(), lines, label)
+    picture.savefig(file, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
+
+
+def draw_on(axes: "Axes", lines: Sequence[Line], label: str) -> None:
+    """Draw one comparison."""
     methods = list(dict.fromkeys(line.method for line in lines))
     kinds = list(dict.fromkeys(line.labels for line in lines))
-    picture = Picture(figsize=(7, 1.2 + 0.45 * len(methods)))
-    axes = picture.add_subplot()
     for number, kind in enumerate(kinds):
         some = [line for line in lines if line.labels == kind]
         shift = 0.16 * (number - (len(kinds) - 1) / 2)
@@ -76,4 +85,3 @@ def draw(file: Path | io.BytesIO, lines: Sequence[Line], label: str) -> None:
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(kinds))
-    picture.savefig(file, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})

@@ -64,12 +64,13 @@ def test_two_processes_learn_the_model_of_one(learn: Learn) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_shared_training_that_is_stopped_ends_like_an_unbroken_one(learn: Learn) -> None:
     """With memories of rows that both processes must know."""
-    whole = learn("elr_plus", 2, "a", epochs=60)
+    whole = learn("elr", 2, "a", epochs=60)
     with pytest.raises(InterruptedRunError, match="a checkpoint is written"):
-        learn("elr_plus", 2, "b", stop_at=32, epochs=60)
-    again = learn("elr_plus", 2, "b", epochs=60)
+        learn("elr", 2, "b", stop_at=32, epochs=60)
+    again = learn("elr", 2, "b", epochs=60)
     assert again.metrics["curve"] == whole.metrics["curve"]
     assert again.path("model.safetensors").read_bytes() == whole.path("model.safetensors").read_bytes()
 
