@@ -8,6 +8,7 @@ PYTHON ?= python3
 MARKS ?= not slow and not gpu and not docker and not browser
 ARGS ?=
 WORKERS ?= 2
+CONTAINER_MARKS ?= docker
 IMAGES ?= flow stage
 IMAGE_BASE ?= python:3.11-slim-bookworm
 IMAGE_ARGS ?=
@@ -62,7 +63,7 @@ images:  ## build the container images puriflow-flow and puriflow-stage
 	    --build-arg BASE=$(IMAGE_BASE) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) . || exit 1; done
 
 test-containers: $(READY)  ## test the images and the docker pools (`make images` first)
-	@$(ENGINE) $(MAKE) --no-print-directory test MARKS=docker WORKERS=1
+	@$(ENGINE) $(MAKE) --no-print-directory test MARKS="$(CONTAINER_MARKS)" WORKERS=1 ARGS="tests/docker $(ARGS)"
 
 clean:  ## remove the virtual environment, the caches and what the demo wrote
 	@rm -rf .venv build dist puriflow-demo ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
