@@ -11,7 +11,7 @@ from stages.purify.options import DmlpOptions, MlcOptions, MslgOptions
 STAGE = "purify"
 KIND = "labels"
 VERSIONS: dict[str, int] = {
-    "fusion": 5, "keep": 4, "knn": 4, "linear_probe": 4, "trusted_only": 2, "confident_learning": 2,
+    "fusion": 6, "keep": 4, "knn": 4, "linear_probe": 4, "trusted_only": 2, "confident_learning": 2,
     "gold_correction": 2, "dmlp": 2, "mslg": 2, "mlc": 2,
 }  # fmt: skip
 Method = Literal[

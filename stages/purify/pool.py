@@ -58,5 +58,5 @@ def pool(pair: tuple[Learning, Fitted], sample: Sample, plan: Plan, ridge: float
         known = one_hot(pairs.labels, sample.classes, torch.float64).log()
         pull = Pull(columns.new_tensor([1.0, 0.0]), ridge)
         own, other = fit_logit(columns, known, pairs.weights, pull, offset).tolist()
-        weights.append((own, other) if other > 0 and own > 0 else (1.0, 0.0))
+        weights.append((max(own, 0.0), other) if other > 0 else (1.0, 0.0))
     return Pooled(pair[0], pair[1], weights)

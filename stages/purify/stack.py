@@ -11,7 +11,6 @@ is learned too).
 """
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,11 +23,8 @@ from stages.linear.narrow import log_softmax, softmax
 from stages.purify.transition import one_hot
 
 FREE_CLASSES = 100  # above that A_m is a multiple of I: the labels do not tell K² weights a block
-HELD = 5  # every so many rows are held out while the penalty is chosen
-CHOOSING_STEPS, AGAIN_STEPS = 25, 10
 LOOSE = 0.1  # precision of a_m: so that classes that are quite apart do not send it to infinity
 TURNS, MATRIX_STEPS = 3, 5  # of weights and T, and of T in each
-CLOSE = 0.5  # nats: penalties that do as well as the best, of which the stiffest is taken
 CURVATURE = 0.1  # of p(1 − p): what the search takes for the second derivative of the likelihood
 
 
@@ -103,38 +99,6 @@ def _climb(blocks: Tensor, given: Tensor, prior: Prior, search: Search) -> Stack
         problem.value_and_gradient, problem.first(), maxiter=search.steps, m=12, factr=1e5, pgtol=1e-7
     )
     return problem.stack(torch.from_numpy(found).to(blocks.device))
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The penalty whose stack, fitted to four rows of five, makes the given labels of the fifth likeliest."""
-
-    ridge: float
-    stacks: Mapping[float, Stack]  # of every penalty: where the next choice starts
-
-
-def choose_ridge(
-    labelled: tuple[Tensor, Tensor], prior: Prior, ridges: Sequence[float], earlier: Choice | None = None
-) -> Choice:
-    """Choose among penalties; of those that do as well the stiffest. `labelled`: blocks [M, n, K], given labels [n].
-
-    Of many classes there is nothing to choose: all weights are multiples of I, which no penalty holds.
-    """
-    blocks, given = labelled
-    if len(ridges) == 1 or blocks.shape[1] < HELD or blocks.shape[2] > FREE_CLASSES:
-        return Choice(max(ridges), {})
-    held = torch.arange(blocks.shape[1], device=given.device) % HELD == 0
-    stacks = {}
-    for ridge in ridges:
-        start = earlier.stacks.get(ridge) if earlier else None
-        search = Search(ridge, CHOOSING_STEPS if start is None else AGAIN_STEPS, start)
-        stacks[ridge] = fit_stack(blocks[:, ~held], given[~held], prior, search)
-    found = {ridge: _likelihood(stack, blocks[:, held], given[held]) for ridge, stack in stacks.items()}
-    return Choice(max(r for r, likelihood in found.items() if likelihood >= max(found.values()) - CLOSE), stacks)
-
-
-def _likelihood(stack: Stack, blocks: Tensor, given: Tensor) -> float:
-    return float(torch.logsumexp(stack.log_beliefs(blocks) + stack.log_matrix.T[given], dim=1).double().sum())
 
 
 class _Problem:

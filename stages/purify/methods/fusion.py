@@ -18,7 +18,8 @@ from stages.purify.evidence import Scored, gather_evidence
 from stages.purify.prior import class_shares
 from stages.purify.sample import Sample, Views, few_rows
 from stages.purify.scores import Scores
-from stages.purify.stack import FREE_CLASSES, Choice, Prior, Search, Stack, choose_ridge, fit_matrix, fit_stack
+from stages.purify.stack import FREE_CLASSES, Prior, Search, Stack, fit_matrix, fit_stack
+from stages.purify.stiffness import Choice, choose_ridge
 from stages.purify.transition import Learned, Transition, one_hot, symmetric_matrix
 
 MOST_STACKED = 100_000  # rows that the stack is fitted to

@@ -1,7 +1,7 @@
 """What fusion promises beyond the laws of every purifier."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -12,9 +12,10 @@ from stages.purify.config import FusionOptions, PurifyConfig
 from stages.purify.core import purify
 from stages.purify.methods import fusion
 from stages.purify.methods.fusion import prior_of
+from stages.purify.pool import pool
 from stages.purify.scores import fit_scores
 from stages.purify.targets import targets_of
-from stages.purify.transition import estimate_transition
+from stages.purify.transition import Learned, estimate_transition
 from stages.purify.views import plan_views
 
 Make = Callable[..., Any]
@@ -61,6 +62,32 @@ def test_where_given_labels_say_nothing_trusted_rows_alone_are_believed(problem:
     result = purify(made.sample, made.trust, CONFIG)
     assert made.right(given) < 0.35
     assert made.right(result.rows.suggested) > 0.85
+
+
+@dataclass(frozen=True)
+class Said:
+    """A method that says what it was told to, whatever the view."""
+
+    log_beliefs: torch.Tensor
+    transitions: list[Learned]
+
+    def beliefs(self, rows: torch.Tensor, view: int) -> torch.Tensor:
+        return self.log_beliefs[rows]
+
+
+def believed(labels: torch.Tensor, share: float) -> torch.Tensor:
+    return torch.log(share * torch.nn.functional.one_hot(labels, 4).double() + (1 - share) / 4)
+
+
+def test_a_method_that_trusted_rows_contradict_leaves_all_to_its_rival(problem: Make) -> None:
+    made = problem(rate=0.5)
+    plan = plan_views(made.sample, made.trust, CONFIG)
+    even = [Learned(torch.full((4, 4), 0.25, dtype=torch.float64).log())] * len(plan.views)
+    wrong, right = Said(believed((made.truth + 1) % 4, 0.99), even), Said(believed(made.truth, 0.5), even)
+    for pair, own in (((wrong, right), False), ((right, wrong), True)):
+        pooled = pool(pair, made.sample, plan, CONFIG.fusion.rival_ridge)
+        assert all((weight > 0.3) == own and (other > 0.3) != own for weight, other in pooled.weights)
+        assert made.right(pooled.beliefs(torch.arange(400), 0).argmax(1)) == 1.0
 
 
 def test_symmetric_noise_holds_the_prior_and_other_noise_frees_it() -> None:

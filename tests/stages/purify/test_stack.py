@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from stages.purify.stack import Prior, Search, _Problem, choose_ridge, fit_matrix, fit_stack
+from stages.purify.stack import Prior, Search, _Problem, fit_matrix, fit_stack
+from stages.purify.stiffness import choose_ridge
 
 CLASSES, BLOCKS = 3, 2
 
