@@ -52,7 +52,7 @@ class Stack:
         """Turn blocks [M, n, K] into log p [n, K]."""
         scaled = (blocks - self.centre[:, None]) / self.scale[:, None, None]
         if self.weights.dim() == 1:
-            logits = torch.einsum("m,mnk->nk", self.weights, scaled)
+            logits = (self.weights @ scaled.flatten(1)).view(scaled.shape[1:])
         else:
             logits = torch.einsum("mnj,mjk->nk", scaled, self.weights)
         return log_softmax(logits + self.bias)
@@ -110,16 +110,20 @@ class _Problem:
         self.centre = blocks.mean(1)
         centred = blocks - self.centre[:, None]
         self.scale = centred.square().mean(dim=(1, 2)).sqrt().clamp_min(1e-12)
-        self.scaled = (centred / self.scale[:, None, None]).permute(1, 0, 2)  # [n, M, K]
+        self.flat = centred / self.scale[:, None, None]  # [M, n, K], and as it is multiplied: [n, M K] or [M, n K]
         self.ridge, self.free = search.ridge / self.rows, self.classes <= FREE_CLASSES
         if self.free:
-            self.flat = self.scaled.reshape(self.rows, -1)
+            self.flat = self.flat.permute(1, 0, 2).reshape(self.rows, -1)
             self.seen = one_hot(given, self.classes, blocks.dtype).T.contiguous()  # [K, n]
             self.whitening, self.unwhitening = _whiten(self.flat, self.ridge)
             eye = torch.eye(self.classes, dtype=torch.float64, device=blocks.device)
             self.inverse = torch.linalg.inv(0.9 * prior.matrix + 0.1 * eye).to(blocks.dtype)
+        else:
+            self.flat = self.flat.flatten(1)
         self.pairs = prior.pairs.to(blocks.dtype) / self.rows
         self.log_shares = prior.log_shares.to(blocks.dtype)
+        self.held = prior.matrix.log().to(blocks.dtype) if prior.fixed else None  # log T
+        self.likely = None if self.held is None else self.held.exp()[:, given]
 
     def first(self) -> npt.NDArray[np.float64]:
         """Return where the search starts: at an earlier stack, or at the inverse of T."""
@@ -135,31 +139,32 @@ class _Problem:
 
     def _correction(self) -> Tensor:
         """Return the backward correction, shared by all blocks."""
-        share = self.scaled.new_full((self.blocks,), 1 / (2 * self.blocks))
+        share = self.flat.new_full((self.blocks,), 1 / (2 * self.blocks))
         return share[:, None, None] * self.inverse if self.free else share
 
     def stack(self, vector: Tensor) -> Stack:
         """Name the parts of a vector."""
-        vector = vector.to(self.scaled.dtype)
+        vector = vector.to(self.flat.dtype)
         count = self.blocks * self.classes**2 if self.free else self.blocks
         weights, bias = vector[:count], vector[count : count + self.classes]
         if self.free:
             weights = (self.whitening @ weights.view(-1, self.classes)).view(self.blocks, self.classes, self.classes)
-        logits: Tensor = self.prior.matrix.log().to(vector.dtype)
-        if not self.prior.fixed:
-            logits = vector[count + self.classes :].view(self.classes, self.classes)
-        return Stack(self.centre, self.scale, weights, bias, torch.log_softmax(logits, dim=1))
+        log_matrix = self.held
+        if log_matrix is None:
+            log_matrix = torch.log_softmax(vector[count + self.classes :].view(self.classes, self.classes), dim=1)
+        return Stack(self.centre, self.scale, weights, bias, log_matrix)
 
     def value_and_gradient(self, vector: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         """Return the negative objective, divided by the number of rows, and its gradient."""
-        stack = self.stack(torch.from_numpy(vector).to(self.scaled.device))
+        stack = self.stack(torch.from_numpy(vector).to(self.flat.device))
         if self.free:
             logits = torch.addmm(stack.bias[:, None], stack.weights.view(-1, self.classes).T, self.flat.T)  # [K, n]
-            likely = stack.log_matrix.exp() @ self.seen
         else:
-            logits = (torch.einsum("nmk,m->nk", self.scaled, stack.weights) + stack.bias).T.contiguous()
-            likely = stack.log_matrix.exp()[:, self.given]
+            logits = ((stack.weights @ self.flat).view(self.rows, -1) + stack.bias).T.contiguous()
         p = torch.softmax(logits, dim=0)
+        likely = self.likely
+        if likely is None:
+            likely = stack.log_matrix.exp() @ self.seen if self.free else stack.log_matrix.exp()[:, self.given]
         joint = p * likely
         total = joint.sum(0).clamp_min(1e-30)
         r = joint / total
@@ -182,7 +187,7 @@ class _Problem:
     def _pull(self, gap: Tensor) -> Tensor:
         if self.free:
             return (gap @ self.flat).T.reshape(self.blocks, self.classes, self.classes)
-        return torch.einsum("nmk,kn->m", self.scaled, gap)
+        return self.flat @ gap.T.flatten()
 
     def _penalty(self, stack: Stack) -> tuple[float, Tensor, Tensor]:
         """Return the penalty and its gradients: what is no multiple of V is pulled, the bias, and loosely the rest."""
