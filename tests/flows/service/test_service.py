@@ -125,8 +125,7 @@ def with_text(text: str) -> str:
 
 def click(browser: Any, text: str) -> None:
     """Click what has this text, as soon as it is there."""
-    browser.wait(f"{with_text(text)}.length > 0")
-    browser.run(f"{with_text(text)}[0].click()")
+    browser.wait(f"(found => found && (found.click(), true))({with_text(text)}[0])")  # the page may change in between
 
 
 def fill(browser: Any, up: Any, name: str) -> Form:

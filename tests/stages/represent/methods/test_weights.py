@@ -137,7 +137,8 @@ def test_the_users_preprocessing_wins_over_the_backbones(tiny: Path) -> None:
 
 def test_what_does_not_fit_is_refused_with_a_way_out(tiny: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"do not fit backbone 'resnet18': 96 missing .*4 of another shape .*Name the backbone"
+        ConfigError,
+        match=r"do not fit backbone 'resnet18': 96 missing .*4 of another shape .*Name backbone and image_size",
     ):
         bring(config_of(tiny, "resnet18"), tiny)
     with pytest.raises(ConfigError, match="their shapes are not the backbone's, in its order"):
