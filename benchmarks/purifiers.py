@@ -72,6 +72,17 @@ class Data:
             [rng.permutation(np.flatnonzero(self.truth == c))[:per_class] for c in range(self.classes)]
         )
 
+    def problem(self, given: np.ndarray, trusted: np.ndarray) -> tuple[Sample, Trust]:
+        """Write down what a purifier is told: of the truth, that of the trusted rows."""
+        truth = torch.from_numpy(self.truth)
+        labels, every = torch.full((len(truth),), -1), torch.ones(len(truth), dtype=torch.bool)
+        labels[trusted] = truth[trusted]
+        sample = Sample(
+            torch.from_numpy(self.features), torch.from_numpy(self.neighbours), torch.from_numpy(given), every, every,
+            hash_draw(0, "rows", self.ids), self.classes,
+        )  # fmt: skip
+        return sample, Trust(labels, ~every, torch.ones(len(truth), dtype=torch.float64), self.ids)
+
 
 def nearest(features: np.ndarray, count: int) -> np.ndarray:
     import faiss
@@ -94,16 +105,10 @@ def ours(
     data: Data, given: np.ndarray, trusted: np.ndarray, method: str, options: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     truth = torch.from_numpy(data.truth)
-    labels, every = torch.full((len(truth),), -1), torch.ones(len(truth), dtype=torch.bool)
-    labels[trusted] = truth[trusted]
-    sample = Sample(
-        torch.from_numpy(data.features), torch.from_numpy(data.neighbours), torch.from_numpy(given), every, every,
-        hash_draw(0, "rows", data.ids), data.classes,
-    )  # fmt: skip
-    trust = Trust(labels, ~every, torch.ones(len(truth), dtype=torch.float64), data.ids)
+    sample, trust = data.problem(given, trusted)
     busy = time.process_time()
     result = purify(sample, trust, PurifyConfig(method=method, **(options or {})))
-    busy, others = time.process_time() - busy, labels < 0
+    busy, others = time.process_time() - busy, trust.labels < 0
     right = result.rows.suggested == truth
     columns = {"given": sample.given, "suggested": result.rows.suggested, "purified": result.rows.purified}
     return {

@@ -13,30 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from purifiers import Data, nearest
 
-from stages.purify.audit import hash_draw
 from stages.purify.config import PurifyConfig
 from stages.purify.core import purify
-from stages.purify.sample import Sample
-from stages.purify.views import Trust
 
 CASES = ("sym20", "sym50", "sym80", "sym90", "asym40", "worse")
 
 
 def purified(data: Data, given: np.ndarray, trusted: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
     """Return purified labels, and which share of given and purified ones is wrong as the label table tells."""
-    truth = torch.from_numpy(data.truth)
-    known, every = torch.full((len(truth),), -1), torch.ones(len(truth), dtype=torch.bool)
-    known[trusted] = truth[trusted]
-    sample = Sample(
-        torch.from_numpy(data.features), torch.from_numpy(data.neighbours), torch.from_numpy(given), every, every,
-        hash_draw(0, "rows", data.ids), data.classes,
-    )  # fmt: skip
-    trust = Trust(known, ~every, torch.ones(len(truth), dtype=torch.float64), data.ids)
+    sample, trust = data.problem(given, trusted)
     rows = purify(sample, trust, PurifyConfig(method="fusion")).rows
     told = {"given": rows.given_confidence, "purified": rows.confidence}
     return rows.purified.numpy(), {name: 1 - float(sure.double().nanmean()) for name, sure in told.items()}
