@@ -85,10 +85,8 @@ def fit_stack(blocks: Tensor, given: Tensor, prior: Prior, search: Search) -> St
         held = replace(held, fixed=True)
         stack = _climb(blocks, given, held, Search(search.ridge, math.ceil(search.steps / TURNS), stack))
         log_matrix = fit_matrix(stack.log_beliefs(blocks), given, replace(held, fixed=False), MATRIX_STEPS)
-        held, stack = (
-            replace(held, matrix=log_matrix.exp().to(held.matrix.dtype)),
-            replace(stack, log_matrix=log_matrix),
-        )
+        stack = replace(stack, log_matrix=log_matrix)
+        held = replace(held, matrix=log_matrix.exp().to(held.matrix.dtype))
     assert stack is not None  # TURNS ≥ 1
     return stack
 
@@ -105,7 +103,7 @@ class _Problem:
     """The negative mean likelihood as a function of one vector: weights (whitened), bias, logits of T."""
 
     def __init__(self, blocks: Tensor, given: Tensor, prior: Prior, search: Search) -> None:
-        self.given, self.prior, self.search = given, prior, search
+        self.prior, self.search = prior, search
         self.blocks, self.rows, self.classes = blocks.shape
         self.centre = blocks.mean(1)
         centred = blocks - self.centre[:, None]
@@ -114,12 +112,12 @@ class _Problem:
         self.ridge, self.free = search.ridge / self.rows, self.classes <= FREE_CLASSES
         if self.free:
             self.flat = self.flat.permute(1, 0, 2).reshape(self.rows, -1)
-            self.seen = one_hot(given, self.classes, blocks.dtype).T.contiguous()  # [K, n]
             self.whitening, self.unwhitening = _whiten(self.flat, self.ridge)
             eye = torch.eye(self.classes, dtype=torch.float64, device=blocks.device)
             self.inverse = torch.linalg.inv(0.9 * prior.matrix + 0.1 * eye).to(blocks.dtype)
         else:
             self.flat = self.flat.flatten(1)
+        self.seen = one_hot(given, self.classes, blocks.dtype).T.contiguous()  # [K, n]
         self.pairs = prior.pairs.to(blocks.dtype) / self.rows
         self.log_shares = prior.log_shares.to(blocks.dtype)
         self.held = prior.matrix.log().to(blocks.dtype) if prior.fixed else None  # log T
@@ -162,10 +160,7 @@ class _Problem:
         else:
             logits = ((stack.weights @ self.flat).view(self.rows, -1) + stack.bias).T.contiguous()
         p = torch.softmax(logits, dim=0)
-        likely = self.likely
-        if likely is None:
-            likely = stack.log_matrix.exp() @ self.seen if self.free else stack.log_matrix.exp()[:, self.given]
-        joint = p * likely
+        joint = p * (stack.log_matrix.exp() @ self.seen if self.likely is None else self.likely)
         total = joint.sum(0).clamp_min(1e-30)
         r = joint / total
         value = -float(total.log().double().sum()) / self.rows - float((self.pairs * stack.log_matrix).double().sum())
@@ -174,15 +169,9 @@ class _Problem:
         pull = self._pull(gap) + d_weights
         parts = [self.whitening.T @ pull.view(-1, self.classes) if self.free else pull, gap.sum(1) + d_bias]
         if not self.prior.fixed:
-            counts = self._counts(r) / self.rows + self.pairs
+            counts = r @ self.seen.T / self.rows + self.pairs
             parts.append(counts.sum(1, keepdim=True) * stack.log_matrix.exp() - counts)
         return value + penalty, torch.cat([p.flatten() for p in parts]).double().cpu().numpy()
-
-    def _counts(self, r: Tensor) -> Tensor:
-        """Count the pairs (true, given) by beliefs r [K, n]."""
-        if self.free:
-            return r @ self.seen.T
-        return torch.zeros_like(self.pairs).index_add_(1, self.given, r)
 
     def _pull(self, gap: Tensor) -> Tensor:
         if self.free:
