@@ -77,55 +77,63 @@ def fit_stack(blocks: Tensor, given: Tensor, prior: Prior, search: Search) -> St
 
     Of many classes weights and T take turns: together they would be K² numbers to search among.
     """
-    if prior.fixed or blocks.shape[2] <= FREE_CLASSES:
-        return _climb(blocks, given, prior, search)
+    problem = _Problem(blocks, given, search.ridge)
+    if prior.fixed or problem.free:
+        return _climb(problem, prior, search)
     stack = search.start
     held = prior if stack is None else replace(prior, matrix=stack.log_matrix.exp().to(prior.matrix.dtype))
     for _ in range(TURNS):
-        held = replace(held, fixed=True)
-        stack = _climb(blocks, given, held, Search(search.ridge, math.ceil(search.steps / TURNS), stack))
-        log_matrix = fit_matrix(stack.log_beliefs(blocks), given, replace(held, fixed=False), MATRIX_STEPS)
+        part = replace(search, steps=math.ceil(search.steps / TURNS), start=stack)
+        stack = _climb(problem, replace(held, fixed=True), part)
+        log_matrix = fit_matrix(problem.log_beliefs(stack), given, replace(held, fixed=False), MATRIX_STEPS)
         stack = replace(stack, log_matrix=log_matrix)
         held = replace(held, matrix=log_matrix.exp().to(held.matrix.dtype))
     assert stack is not None  # TURNS ≥ 1
     return stack
 
 
-def _climb(blocks: Tensor, given: Tensor, prior: Prior, search: Search) -> Stack:
-    problem = _Problem(blocks, given, prior, search)
+def _climb(problem: "_Problem", prior: Prior, search: Search) -> Stack:
+    problem.suppose(prior)
     found, _, _ = fmin_l_bfgs_b(
-        problem.value_and_gradient, problem.first(), maxiter=search.steps, m=12, factr=1e5, pgtol=1e-7
+        problem.value_and_gradient, problem.first(search.start), maxiter=search.steps, m=12, factr=1e5, pgtol=1e-7
     )
-    return problem.stack(torch.from_numpy(found).to(blocks.device))
+    return problem.stack(torch.from_numpy(found).to(problem.flat.device))
 
 
 class _Problem:
     """The negative mean likelihood as a function of one vector: weights (whitened), bias, logits of T."""
 
-    def __init__(self, blocks: Tensor, given: Tensor, prior: Prior, search: Search) -> None:
-        self.prior, self.search = prior, search
+    def __init__(self, blocks: Tensor, given: Tensor, ridge: float) -> None:
+        self.given = given
         self.blocks, self.rows, self.classes = blocks.shape
         self.centre = blocks.mean(1)
         centred = blocks - self.centre[:, None]
         self.scale = centred.square().mean(dim=(1, 2)).sqrt().clamp_min(1e-12)
-        self.flat = centred / self.scale[:, None, None]  # [M, n, K], and as it is multiplied: [n, M K] or [M, n K]
-        self.ridge, self.free = search.ridge / self.rows, self.classes <= FREE_CLASSES
+        centred /= self.scale[:, None, None]
+        self.ridge, self.free = ridge / self.rows, self.classes <= FREE_CLASSES
         if self.free:
-            self.flat = self.flat.permute(1, 0, 2).reshape(self.rows, -1)
+            self.flat = centred.permute(1, 0, 2).reshape(self.rows, -1)  # [n, M K]
             self.whitening, self.unwhitening = _whiten(self.flat, self.ridge)
-            eye = torch.eye(self.classes, dtype=torch.float64, device=blocks.device)
-            self.inverse = torch.linalg.inv(0.9 * prior.matrix + 0.1 * eye).to(blocks.dtype)
         else:
-            self.flat = self.flat.flatten(1)
-        self.seen = one_hot(given, self.classes, blocks.dtype).T.contiguous()  # [K, n]
-        self.pairs = prior.pairs.to(blocks.dtype) / self.rows
-        self.log_shares = prior.log_shares.to(blocks.dtype)
-        self.held = prior.matrix.log().to(blocks.dtype) if prior.fixed else None  # log T
-        self.likely = None if self.held is None else self.held.exp()[:, given]
+            self.flat = centred.transpose(1, 2).reshape(self.blocks, -1)  # [M, K n]
 
-    def first(self) -> npt.NDArray[np.float64]:
+    def suppose(self, prior: Prior) -> None:
+        """Take what is known of T and the classes."""
+        self.prior, dtype = prior, self.flat.dtype
+        self.pairs = prior.pairs.to(dtype) / self.rows
+        self.log_shares = prior.log_shares.to(dtype)
+        self.held = self.likely = None
+        if prior.fixed:
+            self.held = prior.matrix.log().to(dtype)  # log T
+            self.likely = self.held.exp()[:, self.given]
+        else:
+            self.seen = one_hot(self.given, self.classes, dtype).T.contiguous()  # [K, n]
+        if self.free:
+            eye = torch.eye(self.classes, dtype=torch.float64, device=self.flat.device)
+            self.inverse = torch.linalg.inv(0.9 * prior.matrix + 0.1 * eye).to(dtype)
+
+    def first(self, start: Stack | None) -> npt.NDArray[np.float64]:
         """Return where the search starts: at an earlier stack, or at the inverse of T."""
-        start = self.search.start
         if start is not None:
             weights, bias, logits = start.weights, start.bias, start.log_matrix
         else:
@@ -155,17 +163,13 @@ class _Problem:
     def value_and_gradient(self, vector: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         """Return the negative objective, divided by the number of rows, and its gradient."""
         stack = self.stack(torch.from_numpy(vector).to(self.flat.device))
-        if self.free:
-            logits = torch.addmm(stack.bias[:, None], stack.weights.view(-1, self.classes).T, self.flat.T)  # [K, n]
-        else:
-            logits = ((stack.weights @ self.flat).view(self.rows, -1) + stack.bias).T.contiguous()
-        p = torch.softmax(logits, dim=0)
-        joint = p * (stack.log_matrix.exp() @ self.seen if self.likely is None else self.likely)
-        total = joint.sum(0).clamp_min(1e-30)
-        r = joint / total
+        p = torch.softmax(self._logits(stack), dim=0)
+        r = p * (stack.log_matrix.exp() @ self.seen if self.likely is None else self.likely)
+        total = r.sum(0).clamp_min(1e-30)
+        r /= total
         value = -float(total.log().double().sum()) / self.rows - float((self.pairs * stack.log_matrix).double().sum())
         penalty, d_weights, d_bias = self._penalty(stack)
-        gap = (p - r) / self.rows
+        gap = p.sub_(r).div_(self.rows)  # in place: fresh memory for so many numbers costs more than the sums
         pull = self._pull(gap) + d_weights
         parts = [self.whitening.T @ pull.view(-1, self.classes) if self.free else pull, gap.sum(1) + d_bias]
         if not self.prior.fixed:
@@ -173,10 +177,20 @@ class _Problem:
             parts.append(counts.sum(1, keepdim=True) * stack.log_matrix.exp() - counts)
         return value + penalty, torch.cat([p.flatten() for p in parts]).double().cpu().numpy()
 
+    def log_beliefs(self, stack: Stack) -> Tensor:
+        """Return log p [n, K] of these rows."""
+        return torch.log_softmax(self._logits(stack), dim=0).T
+
+    def _logits(self, stack: Stack) -> Tensor:
+        """Return the logits of p, side by side: [K, n]."""
+        if self.free:
+            return torch.addmm(stack.bias[:, None], stack.weights.view(-1, self.classes).T, self.flat.T)
+        return (stack.weights @ self.flat).view(-1, self.rows).add_(stack.bias[:, None])
+
     def _pull(self, gap: Tensor) -> Tensor:
         if self.free:
             return (gap @ self.flat).T.reshape(self.blocks, self.classes, self.classes)
-        return self.flat @ gap.T.flatten()
+        return self.flat @ gap.flatten()
 
     def _penalty(self, stack: Stack) -> tuple[float, Tensor, Tensor]:
         """Return the penalty and its gradients: what is no multiple of V is pulled, the bias, and loosely the rest."""
@@ -204,10 +218,10 @@ def fit_matrix(log_beliefs: Tensor, given: Tensor, prior: Prior, steps: int) -> 
     """Learn log T [K, K] by expectation-maximisation from beliefs [n, K] that stand still."""
     if prior.fixed:
         return prior.matrix.log().to(log_beliefs.dtype)
-    p, matrix, pairs = log_beliefs.exp(), prior.matrix.to(log_beliefs.dtype), prior.pairs.to(log_beliefs.dtype)
+    p, matrix, pairs = log_beliefs.exp().contiguous(), prior.matrix.to(log_beliefs.dtype), prior.pairs
     for _ in range(steps):
         joint = p * matrix.T[given]
         joint /= joint.sum(1, keepdim=True).clamp_min(1e-30)
-        counts = torch.zeros_like(matrix).index_add_(1, given, joint.T) + pairs
+        counts = torch.zeros_like(matrix).index_add_(0, given, joint).T + pairs.to(matrix.dtype)
         matrix = counts / counts.sum(1, keepdim=True)
     return matrix.clamp_min(1e-12).log()

@@ -39,8 +39,9 @@ def test_the_gradient_is_that_of_finite_differences(fixed: bool, classes: int) -
     given = torch.randint(0, classes, (40,), generator=generator)
     matrix = torch.full((classes, classes), 0.2 / (classes - 1), dtype=torch.float64).fill_diagonal_(0.8)
     shares = torch.full((classes,), -math.log(classes), dtype=torch.float64)
-    problem = _Problem(blocks, given, Prior(5 * matrix, matrix, shares, fixed), Search(7.0, 1))
-    start = problem.first()
+    problem = _Problem(blocks, given, 7.0)
+    problem.suppose(Prior(5 * matrix, matrix, shares, fixed))
+    start = problem.first(None)
     at = start + 0.1 * np.random.default_rng(0).standard_normal(len(start))
     gradient = problem.value_and_gradient(at)[1]
     for place in np.random.default_rng(1).choice(len(at), 30):
