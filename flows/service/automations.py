@@ -18,7 +18,7 @@ from flows.service.events import PUBLISHED
 WEBHOOK_ENV = "PURIFLOW_WEBHOOK"
 WEBHOOK_BLOCK = "puriflow-webhook"
 HEARTBEAT = "prefect.flow-run.heartbeat"
-SILENT_SECONDS = 90
+SILENT_SECONDS = 300  # ten heartbeats: a server that is away for minutes must not end runs that live
 PARENTS = ["clean-dataset", "compare-methods"]
 ENDS = {f"prefect.flow-run.{state}" for state in ("Completed", "Cached", "Failed", "Cancelled", "Crashed")}
 MESSAGE = """\
