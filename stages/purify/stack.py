@@ -218,10 +218,11 @@ def fit_matrix(log_beliefs: Tensor, given: Tensor, prior: Prior, steps: int) -> 
     """Learn log T [K, K] by expectation-maximisation from beliefs [n, K] that stand still."""
     if prior.fixed:
         return prior.matrix.log().to(log_beliefs.dtype)
-    p, matrix, pairs = log_beliefs.exp().contiguous(), prior.matrix.to(log_beliefs.dtype), prior.pairs
+    p = log_beliefs.exp().contiguous()
+    matrix, pairs = prior.matrix.to(p.dtype), prior.pairs.to(p.dtype)
     for _ in range(steps):
         joint = p * matrix.T[given]
         joint /= joint.sum(1, keepdim=True).clamp_min(1e-30)
-        counts = torch.zeros_like(matrix).index_add_(0, given, joint).T + pairs.to(matrix.dtype)
+        counts = torch.zeros_like(matrix).index_add_(0, given, joint).T + pairs
         matrix = counts / counts.sum(1, keepdim=True)
     return matrix.clamp_min(1e-12).log()

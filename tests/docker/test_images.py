@@ -17,7 +17,7 @@ for folder, names, files in os.walk("/"):
 print(json.dumps(found))
 """
 COMPILERS = re.compile(r"/bin/([\w-]*-)?(gcc|g\+\+|cc|c\+\+|cpp|clang|ld|rustc|cargo|nvcc|make|cmake|uv)([-.\d]*)$")
-CACHES = re.compile(r"/(\.cache|\.npm|\.cargo)/|/var/(cache|lib)/apt/|\.whl$|^/tmp/|^/root/")
+CACHES = re.compile(r"/(\.cache|\.npm|\.cargo)/|/var/(cache|lib)/apt/|\.whl$|^/(tmp|root)/")
 OURS = re.compile(
     r"^/opt/code/(?!pipeline/|stages/|flows/|puriflow-[\d.]+\.dist-info/|bin/puriflow$)|^/src/|^/requirements/"
 )
