@@ -58,15 +58,15 @@ class Up:
     http: httpx.Client
 
     def ask(self, path: str, told: Any = None, method: str = "") -> Any:
-        """Ask the server, for a while if it is away; with something to tell it, POST."""
+        """Ask the server, for a while if it is away or its database is busy (503); with something to tell it, POST."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            try:
+            with suppress(httpx.TransportError):
                 answer = self.http.request(method or ("GET" if told is None else "POST"), f"/api/{path}", json=told)
-                break
-            except httpx.TransportError:
-                assert time.monotonic() < deadline, "the server does not come back"
-                time.sleep(1)
+                if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                    break
+            assert time.monotonic() < deadline, "the server does not come back"
+            time.sleep(1)
         assert answer.is_success, f"{path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
