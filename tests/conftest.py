@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     home = tempfile.TemporaryDirectory(prefix="puriflow-tests-", ignore_cleanup_errors=True)
     config.add_cleanup(home.cleanup)
     for name in [n for n in os.environ if n.startswith(("PREFECT_", "PURIFLOW_", "AWS_"))]:
-        if name != "PREFECT_SERVER_ANALYTICS_ENABLED":
+        if name not in ("PREFECT_SERVER_ANALYTICS_ENABLED", "PURIFLOW_TRIALS", "PURIFLOW_KILLS"):
             del os.environ[name]
     os.environ |= {
         "HOME": home.name,
