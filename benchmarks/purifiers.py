@@ -2,10 +2,10 @@
 
 `python benchmarks/purifiers.py --seeds 3 --out benchmarks/results/purifiers.json`: for each case, number of trusted
 rows and seed, the share of right labels over rows whose label nobody told (given, suggested, purified), the calibration
-error in 15 bins, CPU seconds (audit and baselines included). Cells that the file holds already are not run again.
-`--features x.npy --labels x.parquet` takes other features; the table holds the true labels as `label` (or `clean`), and
-any further column of labels is a case of its own; benchmarks/simple_features.py makes some. True labels are opened here
-only.
+error in 15 bins, the audit's gain and its interval, CPU seconds (audit and baselines included). Cells that the file
+holds already are not run again. `--features x.npy --labels x.parquet` takes other features; the table holds the true
+labels as `label` (or `clean`), and any further column of labels is a case of its own; benchmarks/simple_features.py
+makes some. True labels are opened here only.
 """
 
 import argparse
@@ -109,12 +109,12 @@ def ours(
     busy = time.process_time()
     result = purify(sample, trust, PurifyConfig(method=method, **(options or {})))
     busy, others = time.process_time() - busy, trust.labels < 0
-    right = result.rows.suggested == truth
+    right, gain = result.rows.suggested == truth, result.gain
     columns = {"given": sample.given, "suggested": result.rows.suggested, "purified": result.rows.purified}
     return {
         **{name: float((column == truth)[others].double().mean()) for name, column in columns.items()},
         "ece": calibration_error(result.rows.top_probs[others, 0], right[others], bins=15),
-        "gate": result.gate.verdict, "cpu_seconds": round(busy, 2),
+        "gate": result.gate.verdict, "audit": [gain.gain, gain.low, gain.high], "cpu_seconds": round(busy, 2),
         "baselines": {n: float((said == truth)[others].double().mean())
                       for n, said in zip(result.baselines, result.rows.candidates.T, strict=True)},
     }  # fmt: skip
