@@ -157,7 +157,7 @@ def works_for(pid: int, told: str) -> bool:
     return False
 
 
-def until(what: Callable[[], Any], seconds: float = 600) -> None:
+def until(what: Callable[[], Any], seconds: float = 1200) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + seconds
     while not what():
