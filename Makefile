@@ -17,6 +17,7 @@ READY := .venv/.ready
 
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 COMMIT = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+OCI := org.opencontainers.image
 ENGINE = $(if $(PURIFLOW_TEST_ENGINE),DOCKER_HOST=$(PURIFLOW_TEST_ENGINE))
 
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV CONDA_PREFIX PIP_USER PIP_TARGET PIP_PREFIX
@@ -60,7 +61,8 @@ bench: $(READY)  ## rebuild the published tables (long)
 images:  ## build the container images puriflow-flow and puriflow-stage
 	@for image in $(IMAGES); do \
 	  $(ENGINE) docker build $(IMAGE_ARGS) --file docker/Dockerfile --target $$image --tag puriflow-$$image:$(VERSION) \
-	    --build-arg BASE=$(IMAGE_BASE) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) . || exit 1; done
+	    --build-arg BASE=$(IMAGE_BASE) --label $(OCI).base.name=$(IMAGE_BASE) --label $(OCI).title="puriflow $$image" \
+    --label $(OCI).licenses=Apache-2.0 --label $(OCI).version=$(VERSION) --label $(OCI).revision=$(COMMIT) . || exit 1; done
 
 test-containers: $(READY)  ## test the images and the docker pools (`make images` first)
 	@$(ENGINE) $(MAKE) --no-print-directory test MARKS="$(CONTAINER_MARKS)" WORKERS=1 ARGS="tests/docker $(ARGS)"

@@ -8,7 +8,7 @@ from pipeline.config import StageConfig
 
 STAGE = "report"
 KIND = "reports"
-VERSIONS: dict[str, int] = {"": 3}
+VERSIONS: dict[str, int] = {"": 4}
 
 
 class ReportConfig(StageConfig):

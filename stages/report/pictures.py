@@ -19,7 +19,8 @@ def contact_sheet(groups: Sequence[tuple[str, Sequence[Image.Image]]]) -> bytes:
     step = SHEET_SIDE + 4
     sheet = Image.new("RGB", (max(widest * step, 6 * step) + 4, len(groups) * (step + SHEET_LINE) + 4), "white")
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.truetype(str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), 12)  # it has an arrow
+    letters = str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))  # they have an arrow
+    font = ImageFont.truetype(letters, 12, layout_engine=ImageFont.Layout.BASIC)  # the other one needs a system library
     for line, (name, pictures) in enumerate(groups):
         top = line * (step + SHEET_LINE) + 4
         draw.text((4, top), clip(name, 48), fill="#222222", font=font)
