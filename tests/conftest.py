@@ -133,7 +133,7 @@ def browser(tmp_path: Path) -> Iterator[Page]:
         number = port.read_text().splitlines()[0]
         with urllib.request.urlopen(f"http://127.0.0.1:{number}/json") as answer:
             target = next(t for t in json.load(answer) if t["type"] == "page")
-        with connect(target["webSocketDebuggerUrl"], max_size=None) as socket:
+        with connect(target["webSocketDebuggerUrl"], max_size=None, ping_interval=None) as socket:
             page = Page(socket)
             page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path / "saved"))
             yield page
