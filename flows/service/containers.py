@@ -62,7 +62,8 @@ def container_template(pool: Pool, containers: Containers) -> dict[str, Any]:
         {
             "image": containers.image_of(pool), "image_pull_policy": "IfNotPresent", "auto_remove": True,
             "networks": [], **({"network_mode": containers.network} if containers.network else {}),
-            "volumes": list(containers.volumes), "privileged": False, "stream_output": False,
+            "volumes": list(containers.volumes), "privileged": False,
+            "stream_output": True,  # without it Prefect's worker takes every end of a container for a good one
             **({"mem_limit": limit, "memswap_limit": limit} if limit else {}),
             "env": {**TOLD, **dict(containers.environment)}, "container_create_kwargs": create,
         }

@@ -48,7 +48,7 @@ def test_no_form_reaches_command_image_volumes_or_environment(make: Any) -> None
 def test_a_container_may_do_nothing_but_write_to_the_store_and_its_scratch() -> None:
     for pool in POOLS:
         made = container(pool, EVERYTHING)
-        assert made["privileged"] is False
+        assert (made["privileged"], made["stream_output"]) == (False, True)
         create = made["container_create_kwargs"]
         assert (create["cap_drop"], create["security_opt"]) == (["ALL"], ["no-new-privileges"])
         assert (create["read_only"], create["user"]) == (True, "1000:100")
