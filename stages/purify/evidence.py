@@ -68,12 +68,14 @@ def gather_evidence(sample: Sample, design: Tensor, taught: Tensor, options: Fus
     fold = (sample.draw * 2**20).long() % options.folds
     taught = taught[sample.draw[taught].argsort(stable=True)]
     landmarks, stored = choose_landmarks(taught, sample, options.landmarks)
-    alone = unit_rows(sample.features, sample.ok)
     order = order_of(fold, taught)
-    bases = [
-        fit_folded(kernel_features(rows, order, landmarks, stored), order, taught, fold, options.strengths)
-        for rows in (design, alone)
-    ]
+
+    def basis(rows: Tensor) -> Folded:
+        features = kernel_features(rows, order, landmarks, stored)
+        return fit_folded(features, order, taught, fold, options.strengths)
+
+    alone = basis(unit_rows(sample.features, sample.ok))  # first: its rows are gone before the other one's are there
+    bases = [basis(design), alone]
     teaches = torch.zeros_like(sample.ok).index_fill_(0, taught, True)
     neighbours = sample.neighbours[:, : options.neighbours].long()
     neighbours = torch.where((neighbours >= 0) & teaches[neighbours.clamp_min(0)], neighbours, -1)
