@@ -1,16 +1,26 @@
-"""What container tests share: the engine, the images, and puriflow in a container as an operator would start it."""
+"""What container tests share: the engine, the images, puriflow in a container, docker pools as operators have them."""
 
+import json
 import os
 import shutil
+import signal
 import site
+import socket
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+
+from flows.demo import write_demo
+from flows.service.pools import POOLS
+from flows.service.server import Server, is_healthy
 
 ROOT = Path(__file__).parents[2]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
@@ -19,6 +29,9 @@ RESTRICTED = [
     "--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--user={USER}",
     "--shm-size=1g",
 ]  # fmt: skip
+
+PATIENCE = 900.0
+PYTHON = [sys.executable, "-P", "-m"]
 
 
 def docker(*words: str, check: bool = True, timeout: float = 1500) -> "subprocess.CompletedProcess[str]":
@@ -113,3 +126,107 @@ def place(images: Images, tmp_path: Path) -> Iterator[Place]:
     os.chown(made.store, *map(int, USER.split(":")))
     yield made
     docker("rm", "--force", made.name, check=False)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A server with docker workers."""
+
+    told: dict[str, str]
+    deployment: tuple[str, ...]
+
+    def deploy(self, memory: str = "4g") -> None:
+        """Bring the pools up to date; what runs may use counts from their next start."""
+        words = [Path(sys.executable).with_name("puriflow"), "deploy", "--memory", memory, *self.deployment]
+        subprocess.run(words, env=self.told, check=True, capture_output=True)
+
+    def ask(self, code: str) -> Any:
+        """Ask the server in another process: Prefect reads its settings once."""
+        prelude = "import json\nfrom prefect.client.orchestration import get_client\nfrom prefect.states import *\n"
+        script = f"{prelude}with get_client(sync_client=True) as c:\n    print(json.dumps({code}, default=str))"
+        done = subprocess.run([sys.executable, "-P", "-c", script], env=self.told, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def start(self, deployment: str, parameters: dict[str, Any]) -> str:
+        found = f"c.read_deployment_by_name({deployment!r}).id"
+        return str(self.ask(f"c.create_flow_run_from_deployment({found}, parameters={parameters!r}).id"))
+
+    def cancel(self, run: str) -> None:
+        self.ask(f"c.set_flow_run_state({run!r}, Cancelling()).status")
+
+    def end_of(self, run: str) -> dict[str, Any]:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            state = self.ask(f"c.read_flow_run({run!r}).state.model_dump(include={{'type', 'name', 'message'}})")
+            if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+                return dict(state)
+            time.sleep(2)
+        raise AssertionError(f"run {run} did not end")
+
+    def states(self) -> list[str]:
+        return list(self.ask("[r.name.split(' ')[0] + ' ' + r.state.name for r in c.read_flow_runs()]"))
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("pool")
+    write_demo(home / "data")
+    (home / "store").mkdir()
+    os.chown(home / "store", 10001, 10001)
+    return home
+
+
+def deployment(images: Images, folder: Path) -> tuple[str, ...]:
+    return (
+        "--image", images.stage, "--flow-image", images.flow, "--network", "host", "--gpus", "none",
+        "--volume", f"{folder}/store:/store", "--volume", f"{folder}/data:/data:ro", "--env", "PURIFLOW_STORE=/store",
+        "--env", "PURIFLOW_DATA_ROOT=/data", "--env", "PURIFLOW_WORKERS=1", "--env", "PURIFLOW_CHECKPOINT_SECONDS=2",
+        "--env", "OMP_NUM_THREADS=1",
+        *(f"--volume={volume}" for volume in images.volumes), *(f"--env={one}" for one in images.environment),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def service(images, folder: Path) -> Iterator[Service]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        server = Server(folder / "home", port=probe.getsockname()[1])
+    told = {**os.environ, **server.environment()}
+    Path(told["PREFECT_HOME"]).mkdir(parents=True)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*words: str) -> None:
+        with (folder / f"{words[-1].strip('/')}.log").open("wb") as log:
+            started.append(subprocess.Popen([*PYTHON, "prefect", *words], env=told, stdout=log, stderr=log))
+
+    try:
+        start("server", "start")
+        deadline = time.monotonic() + 300
+        while not is_healthy(server.api):
+            assert started[0].poll() is None, (folder / "start.log").read_text()
+            assert time.monotonic() < deadline, (folder / "start.log").read_text()
+            time.sleep(0.5)
+        made = Service(told, deployment(images, folder))
+        made.deploy()
+        for pool in POOLS:
+            start("worker", "start", "--type", "docker", "--pool", pool.name)
+        yield made
+    finally:
+        for process in reversed(started):
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture(scope="session")
+def document(folder: Path) -> dict[str, Any]:
+    demo = yaml.safe_load((folder / "data" / "clean.yaml").read_text(encoding="utf-8"))
+    demo["dataset"]["path"] = ["digits.parquet"]
+    demo["dataset"]["trusted"]["path"] = ["checked.csv"]
+    demo["dataset"]["columns"]["given_label"] = ["label"]
+    demo["represent"]["epochs"] = 15
+    return {**demo, "purify": {"method": "knn"}, "retrain": {"enabled": False}}
