@@ -35,7 +35,11 @@ TOGETHER = [
     "--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint={ADDRESSES[0]}:29500", "--rdzv-id=7",
 ]  # fmt: skip
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1000),
+    pytest.mark.skipif("PURIFLOW_TRIALS" not in os.environ, reason="takes minutes: PURIFLOW_TRIALS=all"),
+]
 
 
 def ip(*words: str) -> None:
