@@ -112,6 +112,7 @@ class Form:
                 break
         click(self.browser, "View run")
         self.browser.wait("location.pathname.startsWith('/runs/flow-run/')")
+        self.browser.wait(f"{submit}.length === 0")  # the form, which has a "Cancel" too, is gone
         return str(self.browser.run("location.pathname.split('/').at(-1)"))
 
 
