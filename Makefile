@@ -62,7 +62,7 @@ images:  ## build the container images puriflow-flow and puriflow-stage
 	@for image in $(IMAGES); do \
 	  $(ENGINE) docker build $(IMAGE_ARGS) --file docker/Dockerfile --target $$image --tag puriflow-$$image:$(VERSION) \
 	    --build-arg BASE=$(IMAGE_BASE) --label $(OCI).base.name=$(IMAGE_BASE) --label $(OCI).title="puriflow $$image" \
-    --label $(OCI).licenses=Apache-2.0 --label $(OCI).version=$(VERSION) --label $(OCI).revision=$(COMMIT) . || exit 1; done
+	    --label $(OCI).licenses=Apache-2.0 --label $(OCI).version=$(VERSION) --label $(OCI).revision=$(COMMIT) . || exit 1; done
 
 test-containers: $(READY)  ## test the images and the docker pools (`make images` first)
 	@$(ENGINE) $(MAKE) --no-print-directory test MARKS="$(CONTAINER_MARKS)" WORKERS=1 ARGS="tests/docker $(ARGS)"
