@@ -1,13 +1,12 @@
 """The service as a team uses it: one server, its workers, a run from the form's parameters, the same again, the end."""
 
 import json
-import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -142,7 +141,6 @@ def fill(browser: Any, up: Any, name: str) -> Form:
 
 
 @pytest.mark.browser
-@pytest.mark.skipif("PURIFLOW_TRIALS" not in os.environ, reason="not steady on a busy machine: PURIFLOW_TRIALS=all")
 def test_a_person_starts_a_run_watches_it_reads_its_summary_and_cancels_another(browser: Any, up: Any) -> None:
     first = fill(browser, up, "points").submit()
     browser.wait("document.body.innerText.includes('Running')")
@@ -189,13 +187,23 @@ def test_a_run_from_the_form_publishes_labels_and_the_same_again_is_cached(up: A
     assert (alone["type"], alone["name"]) == ("COMPLETED", "Cached"), alone
 
 
+def test_a_schedule_starts_runs_by_itself(up: Any, document: dict[str, Any]) -> None:
+    nightly, quick = [up.ask(f"deployments/name/clean-dataset/{name}") for name in ("nightly", "quick")]
+    soon = (datetime.now(UTC) + timedelta(seconds=15)).isoformat()
+    often = {"schedule": {"interval": 60, "anchor_date": soon}, "active": True}
+    often["parameters"] = {**quick["parameters"], **document}  # as the runs before, so that all is there
+    (made,) = up.ask(f"deployments/{nightly['id']}/schedules", [often])
+    started = up.eventually(lambda: [run for run in up.runs() if run["auto_scheduled"] and run["start_time"]])
+    up.ask(f"deployments/{nightly['id']}/schedules/{made['id']}", method="DELETE")
+    ended = up.end_of(started[0]["id"])
+    assert (ended["type"], ended["name"]) == ("COMPLETED", "Cached"), ended
+
+
 def test_published_labels_train_a_model_where_that_is_switched_on(up: Any) -> None:
     def trained() -> list[dict[str, Any]]:
         return [run for run in up.runs(name="· retrain ·") if run["state"]["type"] == "COMPLETED"]
 
-    deadline = time.monotonic() + 900
-    while not trained() and time.monotonic() < deadline:
-        time.sleep(1)
+    up.eventually(trained)
     assert len(trained()) == 1  # for the one version that was published
     assert len(list(Path(up.told["store"], "models").iterdir())) == 1
 
@@ -209,9 +217,7 @@ def test_what_the_form_cannot_see_is_refused_before_any_stage_and_told_once(
     assert ended["type"] == "FAILED"
     assert "is outside the folders that this service may read" in ended["message"]
     assert "Name a file below them" in ended["message"]
-    deadline = time.monotonic() + 300
-    while not letterbox.letters and time.monotonic() < deadline:
-        time.sleep(0.5)
+    up.eventually(lambda: letterbox.letters)
     (letter,) = letterbox.letters
     assert "is outside the folders that this service may read" in letter["text"]
     assert letter["text"].endswith(f"{up.told['url']}/runs/flow-run/{run}")
