@@ -85,13 +85,18 @@ class Up:
         """Say how a run is."""
         return dict(self.ask(f"flow_runs/{run}")["state"] or {})
 
+    def eventually(self, what: Callable[[], Any]) -> Any:
+        """Wait until something is there."""
+        deadline = time.monotonic() + PATIENCE
+        while not (found := what()):
+            assert time.monotonic() < deadline, f"{what} did not come"
+            time.sleep(0.3)
+        return found
+
     def end_of(self, run: str) -> dict[str, Any]:
         """Wait for the end of a run."""
-        deadline = time.monotonic() + PATIENCE
-        while (state := self.state(run)).get("type") not in FINAL:
-            assert time.monotonic() < deadline, f"run {run} did not end: {state}"
-            time.sleep(0.5)
-        return state
+        self.eventually(lambda: self.state(run).get("type") in FINAL)
+        return self.state(run)
 
     def runs(self, **like: str) -> list[dict[str, Any]]:
         """List flow runs, the oldest first; `name="points"` takes those whose name has it."""
@@ -149,15 +154,6 @@ def serving(home: Path, data: Path, environment: Mapping[str, str] | None = None
 LONG = 150  # epochs: some seconds of training on an idle machine
 
 
-def eventually(what: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """Wait until something is there."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, f"{what} did not come"
-        time.sleep(0.2)
-    return found
-
-
 @dataclass(frozen=True)
 class Trial:
     """A service on a small set of pictures, whose encoder takes long enough for something to happen meanwhile."""
@@ -198,7 +194,7 @@ class Trial:
 
     def training(self) -> int:
         """Wait until represent trains and has a checkpoint; say which step it has reached."""
-        return int(eventually(lambda: self.kept() and max(self.steps())))
+        return int(self.up.eventually(lambda: self.kept() and max(self.steps())))
 
     def states(self, since: int = 0) -> list[str]:
         """Say how the runs of represent are."""

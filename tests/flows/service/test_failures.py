@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -79,8 +78,7 @@ def test_a_killed_stage_run_goes_on_in_another_and_a_killed_worker_costs_nothing
     run = trial.start(1)
     trial.training()
     os.kill(trial.flow_process(), signal.SIGKILL)
-    while len(trial.states()) < 2 or not up.processes("stages.represent"):
-        time.sleep(0.5)
+    up.eventually(lambda: len(trial.states()) > 1 and up.processes("stages.represent"))
     trial.training()
     (worker,) = up.processes("worker start", "puriflow-gpu")
     os.kill(worker, signal.SIGKILL)
@@ -93,8 +91,7 @@ def test_two_runs_share_their_stages_and_cancelling_one_spares_the_other(trial: 
     first, second = trial.start(2), trial.start(2)
     trial.training()
     owner, other = (first, second) if children(up, first) else (second, first)
-    while not [line for line in logs(up, other) if line == "represent: waiting for its run"]:
-        time.sleep(0.5)
+    up.eventually(lambda: "represent: waiting for its run" in logs(up, other))
     assert trial.states(before) == ["Running"]
     up.cancel(owner)
     assert up.end_of(owner)["type"] == "CANCELLED"
