@@ -133,9 +133,7 @@ class MlcOptions(TrustingOptions):
     """Meta loss correction."""
 
     inner_rate: float = Field(0.1, gt=0, le=100, title="Inner rate", description="Learning rate of the step looked at")
-    matrix_rate: float = Field(
-        10.0, gt=0, le=1e6, title="Matrix rate", description="Learning rate of the noise matrix"
-    )
+    matrix_rate: float = Field(10.0, gt=0, le=1e6, title="Matrix rate", description="Learning rate of the noise matrix")
     remember: bool = Field(
         True, title="Remember", description="Go on with the noise matrix of the last step; no: begin anew each time"
     )
