@@ -35,6 +35,7 @@ QUIET = {  # no calls outside, nothing to sell; the other UI calls an analytics 
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite on a busy machine
+    "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": "120",  # more than a checkpoint takes
     "PREFECT_WORKER_QUERY_SECONDS": "3",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_LOGGING_LEVEL": "INFO",

@@ -157,6 +157,7 @@ def test_a_person_starts_a_run_watches_it_reads_its_summary_and_cancels_another(
     assert "version 1" in browser.run("document.body.innerText")
 
     second = fill(browser, up, "others").submit()
+    up.eventually(lambda: up.state(second)["type"] == "RUNNING")  # earlier, Prefect would not tell its process
     click(browser, "Cancel")
     click(browser, "Confirm")
     browser.wait("document.body.innerText.includes('Cancelled')")
