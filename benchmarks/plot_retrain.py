@@ -9,7 +9,10 @@ from matplotlib.figure import Figure
 from flows.compare import Line
 from flows.comparison import draw_on
 
-NAMES = {"digits": "digits, pictures", "features": "CIFAR-10N, features", "words": "Twitter words, features"}
+NAMES = {
+    "digits": "digits, pictures", "features": "CIFAR-10N, features", "words": "Twitter words, features",
+    "images": "CIFAR-10N, 4,000 pictures",
+}  # fmt: skip
 
 
 def main() -> None:
