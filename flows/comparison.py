@@ -47,9 +47,8 @@ def markdown(title: str, figures: Sequence[Figure]) -> str:
     seeds = max(line.seeds for line in lines)
     head = ["method", *(f"{kind} labels" for kind in kinds)]
     table = "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
-    note = (
-        f"{heading(figures)[0].upper()}{heading(figures)[1:]}, in per cent: mean ± standard deviation of {seeds} seeds"
-    )
+    told = f"mean ± standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
+    note = f"{heading(figures)[0].upper()}{heading(figures)[1:]}, in per cent: {told}"
     return f"# {title}\n\n{note} of the training (the same labels and features).\n\n{table}\n"
 
 
