@@ -85,9 +85,9 @@ class Up:
         """Say how a run is."""
         return dict(self.ask(f"flow_runs/{run}")["state"] or {})
 
-    def eventually(self, what: Callable[[], Any]) -> Any:
+    def eventually(self, what: Callable[[], Any], seconds: float = PATIENCE) -> Any:
         """Wait until something is there."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + seconds
         while not (found := what()):
             assert time.monotonic() < deadline, f"{what} did not come"
             time.sleep(0.3)

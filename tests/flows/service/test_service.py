@@ -204,7 +204,7 @@ def test_published_labels_train_a_model_where_that_is_switched_on(up: Any) -> No
     def trained() -> list[dict[str, Any]]:
         return [run for run in up.runs(name="· retrain ·") if run["state"]["type"] == "COMPLETED"]
 
-    up.eventually(trained)
+    up.eventually(trained, 900)
     assert len(trained()) == 1  # for the one version that was published
     assert len(list(Path(up.told["store"], "models").iterdir())) == 1
 
@@ -218,7 +218,7 @@ def test_what_the_form_cannot_see_is_refused_before_any_stage_and_told_once(
     assert ended["type"] == "FAILED"
     assert "is outside the folders that this service may read" in ended["message"]
     assert "Name a file below them" in ended["message"]
-    up.eventually(lambda: letterbox.letters)
+    up.eventually(lambda: letterbox.letters, 300)
     (letter,) = letterbox.letters
     assert "is outside the folders that this service may read" in letter["text"]
     assert letter["text"].endswith(f"{up.told['url']}/runs/flow-run/{run}")
