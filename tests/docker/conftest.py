@@ -11,7 +11,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +133,20 @@ class Service:
     """A server with docker workers."""
 
     told: dict[str, str]
-    deployment: tuple[str, ...]
+    deployment: tuple[str, ...] = ()
+    logs: Path = Path()
+    started: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)  # the server and the workers
 
-    def deploy(self, memory: str = "4g") -> None:
+    def launch(self, name: str, *words: str) -> None:
+        with (self.logs / f"{name}.log").open("ab") as log:
+            self.started[name] = subprocess.Popen([*PYTHON, "prefect", *words], env=self.told, stdout=log, stderr=log)
+
+    def launch_worker(self, pool: str) -> None:
+        self.launch(pool, "worker", "start", "--type", "docker", "--pool", pool)
+
+    def deploy(self, *more: str, memory: str = "4g") -> None:
         """Bring the pools up to date; what runs may use counts from their next start."""
-        words = [Path(sys.executable).with_name("puriflow"), "deploy", "--memory", memory, *self.deployment]
+        words = [Path(sys.executable).with_name("puriflow"), "deploy", "--memory", memory, *self.deployment, *more]
         subprocess.run(words, env=self.told, check=True, capture_output=True)
 
     def ask(self, code: str) -> Any:
@@ -188,35 +197,45 @@ def deployment(images: Images, folder: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def service(images, folder: Path) -> Iterator[Service]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        server = Server(folder / "home", port=probe.getsockname()[1])
+def reach() -> Callable[..., Service]:
+    """Reach a server that is there already: `reach(PREFECT_API_URL=…, …)`."""
+    return lambda **told: Service({**os.environ, **told})
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Find a port that nobody listens at."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def service(images, folder: Path, free_port: Callable[[], int]) -> Iterator[Service]:
+    server = Server(folder / "home", port=free_port())
     told = {**os.environ, **server.environment()}
     Path(told["PREFECT_HOME"]).mkdir(parents=True)
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(*words: str) -> None:
-        with (folder / f"{words[-1].strip('/')}.log").open("wb") as log:
-            started.append(subprocess.Popen([*PYTHON, "prefect", *words], env=told, stdout=log, stderr=log))
-
+    made = Service(told, deployment(images, folder), logs=folder)
     try:
-        start("server", "start")
+        made.launch("server", "server", "start")
         deadline = time.monotonic() + 300
         while not is_healthy(server.api):
-            assert started[0].poll() is None, (folder / "start.log").read_text()
-            assert time.monotonic() < deadline, (folder / "start.log").read_text()
+            assert made.started["server"].poll() is None, (folder / "server.log").read_text()
+            assert time.monotonic() < deadline, (folder / "server.log").read_text()
             time.sleep(0.5)
-        made = Service(told, deployment(images, folder))
         made.deploy()
         for pool in POOLS:
-            start("worker", "start", "--type", "docker", "--pool", pool.name)
+            made.launch_worker(pool.name)
         yield made
     finally:
-        for process in reversed(started):
+        for process in reversed(made.started.values()):
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(60)
+                process.wait(10)  # a worker started in the background of a shell does not hear itself
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -22,6 +22,7 @@ class Trial:
     service: Any
     store: Path
     engine: Any
+    seed: int = 1
     seen: set[Path] = field(default_factory=set)
 
     def eventually(self, what: Callable[[], Any]) -> Any:
@@ -40,6 +41,9 @@ class Trial:
             return next((number for number, name in pairs if ("represent" in name) is stage), "")
 
         return str(self.eventually(found))
+
+    def running(self) -> str:
+        return str(self.engine("ps", "--format={{.ID}}").stdout)
 
     def training(self) -> int:
         """Wait until another attempt at represent trains and has a checkpoint; return the images it begins after."""
@@ -60,14 +64,18 @@ class Trial:
 
     def states(self) -> list[str]:
         """Say how the runs of represent are, the oldest first."""
-        ours = "'represent' in r.name and r.parameters['seed'] == 1"
+        ours = f"'represent' in r.name and r.parameters['seed'] == {self.seed}"
         runs = "c.read_flow_runs(sort='START_TIME_ASC')"
         return list(self.service.ask(f"[r.state.name for r in {runs} if {ours}]"))
 
+    def start(self, document: dict[str, Any]) -> str:
+        long = {**document, "seed": self.seed, "represent": {**document["represent"], "epochs": 120}}
+        return str(self.service.start("clean-dataset/quick", long))
 
-@pytest.fixture
-def trial(service: Any, folder: Path, engine: Any) -> Trial:
-    made = Trial(service, folder / "store", engine)
+
+@pytest.fixture(params=[1])
+def trial(request: pytest.FixtureRequest, service: Any, folder: Path, engine: Any) -> Trial:
+    made = Trial(service, folder / "store", engine, request.param)
     made.seen.update(made.attempts())
     return made
 
@@ -81,8 +89,7 @@ def test_a_stage_without_enough_memory_ends_its_run_with_a_message(service: Any,
 
 
 def test_a_run_goes_on_after_every_loss(trial: Trial, document: dict[str, Any]) -> None:
-    long = {**document, "seed": 1, "represent": {**document["represent"], "epochs": 120}}
-    parent = trial.service.start("clean-dataset/quick", long)
+    parent = trial.start(document)
     first = trial.training()
     trial.engine("stop", "--time=60", trial.container())
 
@@ -99,6 +106,26 @@ def test_a_run_goes_on_after_every_loss(trial: Trial, document: dict[str, Any]) 
     assert (end["type"], "status code 137" in end["message"]) == ("CRASHED", True), end  # its worker told, not silence
     assert trial.states() == ["Crashed", "Running"]  # its stage works on
 
-    again = trial.service.end_of(trial.service.start("clean-dataset/quick", long))
+    again = trial.service.end_of(trial.start(document))
     assert again["type"] == "COMPLETED", again
     assert trial.states() == ["Crashed", "Completed"]  # the new parent waited for the stage of the old one
+
+
+@pytest.mark.parametrize("trial", [3], indirect=True)
+def test_a_stopped_recipe_and_a_killed_worker_cost_nothing(trial: Trial, document: dict[str, Any]) -> None:
+    parent = trial.start(document)
+    trial.training()
+    stage, recipe = trial.container(), trial.container(stage=False)
+    trial.engine("stop", recipe)  # as a host does that goes down: ten seconds
+    assert trial.eventually(lambda: recipe not in trial.running())
+    other = trial.container(stage=False)
+    assert other != recipe  # the same run, in another container
+
+    worker = trial.service.started["puriflow-gpu"]
+    worker.kill()
+    worker.wait()
+    assert stage in trial.running()
+    trial.service.launch_worker("puriflow-gpu")
+    end = trial.service.end_of(parent)
+    assert end["type"] == "COMPLETED", end
+    assert trial.states() == ["Completed"]  # represent ran once
