@@ -29,7 +29,7 @@ def mounted(service: Any, folder: Path) -> Store:
 def on_s3(service: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """Let runs keep their artifacts on an S3 service of this machine; the keys are a file that they alone see."""
     keys = folder / "aws" / "credentials"
-    keys.parent.mkdir()
+    keys.parent.mkdir(exist_ok=True)
     keys.write_text(KEYS, encoding="utf-8")
     server = subprocess.Popen([sys.executable, S3_SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert server.stdin is not None
