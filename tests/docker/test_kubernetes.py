@@ -68,6 +68,18 @@ def test_every_pool_has_a_worker_that_may_only_make_jobs(manifests: list[dict[st
     assert may_write == {"jobs"}
 
 
+def test_the_server_is_set_as_compose_sets_it(manifests: list[dict[str, Any]]) -> None:
+    server = next(
+        one for one in manifests if one["metadata"]["name"] == "puriflow-server" and "template" in one["spec"]
+    )
+    told = {one["name"]: one["value"] for one in server["spec"]["template"]["spec"]["containers"][0]["env"]}
+    compose = yaml.safe_load((FOLDER.parent / "compose.yaml").read_text(encoding="utf-8"))["services"]["server"]
+    settings = {name: value for name, value in compose["environment"].items() if "${" not in value}
+    assert {name: told.get(name) for name in settings if name.startswith("PREFECT_SERVER")} == {
+        name: value for name, value in settings.items() if name.startswith("PREFECT_SERVER")
+    }
+
+
 def test_the_pods_of_several_nodes_find_the_first_one(manifests: list[dict[str, Any]]) -> None:
     job = next(one for one in manifests if one["kind"] == "Job")
     pod = job["spec"]["template"]["spec"]

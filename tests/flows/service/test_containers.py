@@ -3,12 +3,15 @@
 import copy
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 
 from flows.service.containers import Containers, container_template
 from flows.service.kubernetes import job_template
@@ -19,6 +22,13 @@ FLOWS, CPU, GPU = POOLS
 EVERYTHING = Containers(
     image="puriflow-stage:1", flow_image="puriflow-flow:1", volumes=("store:/store", "data:/data:ro"),
     environment=(("PURIFLOW_STORE", "/store"),), network="host", user="1000:100", memory="4Gi", gpus="2",
+)  # fmt: skip
+
+SHOWN = Path(__file__).parents[3] / "docs" / "containers" / "represent-job.yaml"
+VOLATILE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<=version: )[\d.]+")
+DOCUMENTED = Containers(
+    "registry.example.org/puriflow-stage:0.1.0", volumes=("puriflow-store:/store",), memory="32Gi", gpus="1",
+    environment=(("PURIFLOW_STORE", "/store"),), namespace="puriflow",
 )  # fmt: skip
 
 # What the worker does between base job templates and the cluster, in another process: Prefect reads its settings once.
@@ -86,13 +96,17 @@ def test_what_no_engine_would_take_is_refused(wrong: dict[str, Any], message: st
 @pytest.mark.slow  # imports of Prefect
 def test_the_jobs_that_a_worker_would_create_are_valid_and_restricted() -> None:
     told = Containers(**{**EVERYTHING.__dict__, "namespace": "ml", "network": ""})
+    templates = [*(job_template(pool, told) for pool in POOLS), job_template(GPU, DOCUMENTED)]
     rendered = subprocess.run(
-        [sys.executable, "-c", RENDER], input=json.dumps([job_template(pool, told) for pool in POOLS]),
-        env={**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"}, capture_output=True, text=True, check=False,
+        [sys.executable, "-c", RENDER], input=json.dumps(templates), capture_output=True, text=True, check=False,
+        env={"PREFECT_HOME": os.environ["PREFECT_HOME"], "PREFECT_API_URL": "http://puriflow-server:4200/api"},
     )  # fmt: skip
     assert rendered.returncode == 0, rendered.stderr
-    for pool, job in zip(POOLS, json.loads(rendered.stdout), strict=True):
+    *jobs, shown = json.loads(rendered.stdout)
+    for pool, job in zip(POOLS, jobs, strict=True):
         check_job(pool, job)
+    made = VOLATILE.sub("…", yaml.safe_dump(shown, sort_keys=False, width=150, allow_unicode=True))
+    assert made == SHOWN.read_text(encoding="utf-8"), f"{SHOWN} is another job; today's:\n{made}"
 
 
 def check_job(pool: Pool, job: dict[str, Any]) -> None:
