@@ -109,10 +109,14 @@ def command(stage: str, request: Path, processes: int = 1) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Tell a stage program its parent, and a launcher to pass -P on and to wait for the checkpoint."""
+    """Tell a stage program its parent, and a launcher to pass -P on and to wait for the checkpoint.
+
+    Threads that wait for each other sleep meanwhile, unless the user says otherwise: where two programs share the
+    cores, threads that spin keep those off them that they wait for.
+    """
     grace = str(round(GRACE_SECONDS))
     told = {PARENT_ENV: str(os.getpid()), "PYTHONSAFEPATH": "1", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": grace}
-    return {**os.environ, **told}
+    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **told}
 
 
 def failure(request: StageRequest, code: int, asked: int = 0) -> PuriflowError:

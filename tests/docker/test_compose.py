@@ -1,5 +1,8 @@
 """compose.yaml against its schema, its example of settings and what we promise of it. No engine is needed."""
 
+import configparser
+import importlib.util
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -79,3 +82,33 @@ def test_every_pool_has_a_worker() -> None:
 
     pools = [one["command"][one["command"].index("--pool") + 1] for one in OURS.values() if "worker" in one["command"]]
     assert sorted(pools) == sorted(pool.name for pool in POOLS)
+
+
+@pytest.fixture
+def objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Load docker/objects.py, which only the image of flows runs."""
+    found = importlib.util.spec_from_file_location("compose_objects", FOLDER / "objects.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    monkeypatch.setattr(module, "FOLDER", tmp_path)
+    return module
+
+
+def test_keys_are_made_once_and_server_and_runs_are_told_the_same(objects: Any, tmp_path: Path) -> None:
+    objects.make_keys()
+    (identity,) = json.loads((tmp_path / "s3.json").read_text(encoding="utf-8"))["identities"]
+    ours = configparser.ConfigParser()
+    ours.read(tmp_path / "credentials")
+    wanted = {"accessKey": ours["default"]["aws_access_key_id"], "secretKey": ours["default"]["aws_secret_access_key"]}
+    assert identity["credentials"] == [wanted]
+    assert len(wanted["secretKey"]) >= 40
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    objects.make_keys()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_store_that_is_no_bucket_is_told_at_once(objects: Any) -> None:
+    with pytest.raises(SystemExit, match="PURIFLOW_STORE is /store: with the profile s3 name a bucket"):
+        objects.make_bucket("/store")

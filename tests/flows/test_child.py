@@ -131,6 +131,12 @@ def test_several_processes_are_started_by_torchrun_and_one_as_it_is() -> None:
     assert child.environment()["PYTHONSAFEPATH"] == "1"
 
 
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert child.environment()["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert child.environment()["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
 def test_a_lost_process_is_told_as_such(run) -> None:
     with pytest.raises(RankLostError, match="gone again"):
         run("lost")

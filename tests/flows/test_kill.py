@@ -127,7 +127,7 @@ def test_a_polite_end_leaves_a_checkpoint_and_exit_code_75(
     unbroken: tuple[Path, dict[str, str], float], tmp_path: Path
 ) -> None:
     document, _, _ = unbroken
-    store, long = tmp_path / "store", ["--set", "represent.epochs=400"]
+    store, long = tmp_path / "store", ["--set", "represent.epochs=200"]
     run = start(document, store, *long)
     deadline = time.monotonic() + 60
     progress = store / ".work"

@@ -10,7 +10,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
   rm /tmp/password
   echo "host all all all scram-sha-256" >>"$PGDATA/pg_hba.conf"
   $as_postgres pg_ctl -o "-c listen_addresses=''" -w start
-  $as_postgres createdb -U "$POSTGRES_USER" "$POSTGRES_DB" || true
+  $as_postgres createdb -U "$POSTGRES_USER" "$POSTGRES_DB"
   $as_postgres pg_ctl -w stop
 fi
 exec $as_postgres postgres -c "listen_addresses=*"
