@@ -29,9 +29,8 @@ RESTRICTED = [
     "--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--user={USER}",
     "--shm-size=1g",
 ]  # fmt: skip
-
 PATIENCE = 900.0
-PYTHON = [sys.executable, "-P", "-m"]
+PREFECT = [sys.executable, "-P", "-m", "prefect"]
 
 
 def docker(*words: str, check: bool = True, timeout: float = 1500) -> "subprocess.CompletedProcess[str]":
@@ -121,8 +120,8 @@ class Place:
 def place(images: Images, tmp_path: Path) -> Iterator[Place]:
     """Give folders that the container's user may use, and remove the container whatever happened."""
     made = Place(images, tmp_path / "data", tmp_path / "store", f"puriflow-test-{os.getpid()}")
-    made.data.mkdir()
-    made.store.mkdir()
+    for folder in (made.data, made.store):
+        folder.mkdir()
     os.chown(made.store, *map(int, USER.split(":")))
     yield made
     docker("rm", "--force", made.name, check=False)
@@ -139,7 +138,7 @@ class Service:
 
     def launch(self, name: str, *words: str) -> None:
         with (self.logs / f"{name}.log").open("ab") as log:
-            self.started[name] = subprocess.Popen([*PYTHON, "prefect", *words], env=self.told, stdout=log, stderr=log)
+            self.started[name] = subprocess.Popen([*PREFECT, *words], env=self.told, stdout=log, stderr=log)
 
     def launch_worker(self, pool: str) -> None:
         self.launch(pool, "worker", "start", "--type", "docker", "--pool", pool)
@@ -204,7 +203,7 @@ def reach() -> Callable[..., Service]:
 
 @pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
-    """Find a port that nobody listens at."""
+    """Give what finds a port that nobody listens at."""
 
     def find() -> int:
         with socket.socket() as probe:
