@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+S3_SERVER = Path(__file__).parent / "pipeline" / "store" / "s3_server.py"
 
 # Before torch, numpy or Prefect are first imported, here and in the child processes that tests start.
 os.environ |= {
@@ -140,3 +143,19 @@ def browser(tmp_path: Path) -> Iterator[Page]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """Run an S3 service on this machine, with a bucket called `bucket`."""
+    process = subprocess.Popen([sys.executable, S3_SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        address = f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        with urllib.request.urlopen(urllib.request.Request(f"{address}/bucket", method="PUT")):
+            yield address
+    finally:
+        process.stdin.close()
+        process.wait(20)
+        process.stdout.close()

@@ -1,9 +1,6 @@
 """Docker pools end to end: server and workers on this machine, the recipe and every stage in their own containers."""
 
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,40 +12,33 @@ from pipeline.store import Store, open_store
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-S3_SERVER = Path(__file__).parents[1] / "pipeline" / "store" / "s3_server.py"
 SECRET = "not-really-a-secret"
 KEYS = f"[default]\naws_access_key_id = tester\naws_secret_access_key = {SECRET}\n"
 
 
 @pytest.fixture
-def mounted(service: Any, folder: Path) -> Store:
-    return open_store(str(folder / "store"))
+def mounted(service: Any, folder: Path) -> Iterator[Store]:
+    store = folder / "store"
+    yield open_store(str(store))
+    assert {path.lstat().st_uid for path in store.rglob("*")} == {10001}
 
 
 @pytest.fixture
-def on_s3(service: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def on_s3(
+    service: Any, folder: Path, s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Store]:
     """Let runs keep their artifacts on an S3 service of this machine; the keys are a file that they alone see."""
     keys = folder / "aws" / "credentials"
     keys.parent.mkdir(exist_ok=True)
     keys.write_text(KEYS, encoding="utf-8")
-    server = subprocess.Popen([sys.executable, S3_SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert server.stdin is not None
-    assert server.stdout is not None
-    try:
-        endpoint = f"http://127.0.0.1:{server.stdout.readline().strip()}"
-        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/bucket", method="PUT")).close()
-        told = {"PURIFLOW_STORE": "s3://bucket/pool", "AWS_ENDPOINT_URL": endpoint}
-        inside = {**told, "AWS_SHARED_CREDENTIALS_FILE": "/aws/credentials"}
-        service.deploy(*(f"--env={name}={value}" for name, value in inside.items()), f"--volume={keys.parent}:/aws:ro")
-        here = {**told, "AWS_SHARED_CREDENTIALS_FILE": str(keys), "PURIFLOW_CACHE": str(tmp_path / "cache")}
-        for name, value in here.items():
-            monkeypatch.setenv(name, value)
-        yield open_store(told["PURIFLOW_STORE"])
-    finally:
-        service.deploy()
-        server.stdin.close()
-        server.wait(20)
-        server.stdout.close()
+    told = {"PURIFLOW_STORE": "s3://bucket/pool", "AWS_ENDPOINT_URL": s3_endpoint}
+    inside = {**told, "AWS_SHARED_CREDENTIALS_FILE": "/aws/credentials"}
+    here = {**told, "AWS_SHARED_CREDENTIALS_FILE": str(keys), "PURIFLOW_CACHE": str(tmp_path / "cache")}
+    for name, value in here.items():
+        monkeypatch.setenv(name, value)
+    service.deploy(*(f"--env={name}={value}" for name, value in inside.items()), f"--volume={keys.parent}:/aws:ro")
+    yield open_store(told["PURIFLOW_STORE"])
+    service.deploy()
 
 
 def checkpoints(store: Store) -> list[str]:
@@ -78,11 +68,6 @@ def test_a_cancelled_stage_writes_a_checkpoint_and_goes_on_in_another_container(
     assert not checkpoints(store)
     again = service.end_of(service.start("clean-dataset/quick", document))
     assert (again["type"], again["name"]) == ("COMPLETED", "Cached"), again
-
-
-def test_what_runs_write_belongs_to_their_user(mounted: Store, folder: Path) -> None:
-    assert list(mounted.artifacts())
-    assert {path.lstat().st_uid for path in (folder / "store").rglob("*")} == {10001}
 
 
 def test_nobody_who_sees_a_pool_sees_the_keys(on_s3: Store, service: Any) -> None:

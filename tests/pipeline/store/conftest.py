@@ -1,10 +1,7 @@
 """Stores to test against: a folder, a real S3 service on loopback, fsspec's memory."""
 
-import subprocess
-import sys
-import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,22 +10,6 @@ from pipeline.artifacts import Artifact, Manifest, list_files
 from pipeline.store import Store, open_store, utc_now
 
 BUCKET = "bucket"
-SERVER = Path(__file__).with_name("s3_server.py")
-
-
-@pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    process = subprocess.Popen([sys.executable, SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        address = f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        with urllib.request.urlopen(urllib.request.Request(f"{address}/{BUCKET}", method="PUT")):
-            yield address
-    finally:
-        process.stdin.close()
-        process.wait(20)
-        process.stdout.close()
 
 
 @pytest.fixture
